@@ -1,0 +1,45 @@
+# Two commands matter: `make demo` and `make test`. Each sets up everything it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: setup system demo test check bench gpu-check clean
+
+setup: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "ani3d needs Python 3.11 or newer, this is %d.%d" % v[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+# What the window tests need beyond Python. Installed where we are root on a Debian-like system; else they say what to install.
+SYSTEM_PACKAGES := xvfb libegl1 libgl1 libgl1-mesa-dri libglu1-mesa
+system:
+	@if ! command -v Xvfb >/dev/null 2>&1 && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SYSTEM_PACKAGES) >/dev/null; \
+	fi
+
+demo: setup
+	$(BIN)/ani3d demo --headless -o demo
+
+test: setup system
+	$(BIN)/python -m pytest
+
+check: setup system
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/python -m pytest
+
+bench: setup
+	$(BIN)/ani3d bench raster
+	$(BIN)/ani3d bench play
+
+# Needs an NVIDIA card and the `gpu` extra: pip install -c constraints.txt -e ".[gpu]"
+gpu-check: setup
+	$(BIN)/ani3d bench gpu
+
+clean:
+	rm -rf demo demo.bake .pytest_cache

@@ -1,0 +1,307 @@
+"""The `ani3d` command. Every package is imported by the subcommand that needs it, so `--help` is instant.
+
+Exit codes: 0 done, 1 a defect of ours or an interrupted run, 2 bad use or bad input (one line says what to do).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+# Before torch or numba load (DESIGN §12): libgomp's spinning and a second thread pool cost a third of every step.
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+os.environ.setdefault("NUMBA_THREADING_LAYER", "workqueue")
+
+__version__ = "0.1.0"
+
+DESCRIPTION = """\
+ani3d bakes the cloth of a video prior into a rigged 3D Gaussian person, and plays the result in real time.
+
+  ani3d demo                                   bake the built-in person and show it
+  ani3d bake AVATAR MOTION -o X.bake           make X.bake/060_bundle/X.ani3d and a report
+  ani3d status X.bake                          what is done, how long it took
+  ani3d play X.ani3d                           open a window
+  ani3d render X.ani3d --orbit -o orbit.mp4    one orbit while the motion plays
+  ani3d inspect X.ani3d --json                 what is in the file
+"""
+
+BAKE_EPILOG = """\
+AVATAR   builtin[:SEED]  the built-in person; with a number, another one
+         FILE.npz        a SMPL-X-layout character in parts (NAME_v, NAME_w, NAME_f, NAME_vt, NAME_ft)
+MOTION   walk | run | twirl | jump, or an AMASS-layout FILE.npz with as many joints as the avatar
+
+A bake that was stopped at any moment continues when the same command is given again.
+A changed setting runs its stage and the later ones again, nothing earlier.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="ani3d", description=DESCRIPTION, formatter_class=raw)
+    parser.add_argument("--version", action="version", version=f"ani3d {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="bake the built-in person and show it",
+                               description="Bake the built-in person walking, then open the window "
+                               "(or, with --headless, leave demo.ani3d, orbit.mp4 and report.html in the folder).")
+    demo.add_argument("-o", "--output", type=Path, default=Path("demo"), help="folder (default: demo)")
+    demo.add_argument("--motion", default="walk", choices=("walk", "run", "twirl", "jump"))
+    demo.add_argument("--headless", action="store_true", help="open no window")
+    demo.set_defaults(run=run_demo)
+
+    bake = commands.add_parser("bake", help="bake an avatar and a motion", epilog=BAKE_EPILOG, formatter_class=raw,
+                               description="Bake an avatar and a motion into a playable bundle.")
+    bake.add_argument("avatar", metavar="AVATAR")
+    bake.add_argument("motion", metavar="MOTION")
+    bake.add_argument("-o", "--output", type=Path, required=True, metavar="X.bake", help="folder of the bake")
+    add_bake_options(bake)
+    bake.set_defaults(run=run_bake)
+
+    status = commands.add_parser("status", help="stages of a bake")
+    status.add_argument("bake", type=Path, metavar="X.bake")
+    status.add_argument("--json", action="store_true")
+    status.set_defaults(run=run_status)
+
+    play = commands.add_parser("play", help="open bundles in a window")
+    play.add_argument("bundles", nargs="+", metavar="X.ani3d")
+    play.add_argument("--size", type=parse_size, default=(480, 832), metavar="WxH")
+    play.set_defaults(run=run_play)
+
+    render = commands.add_parser("render", help="render a bundle to a video",
+                                 description="Render a bundle to an MP4 on the CPU.")
+    render.add_argument("bundle", metavar="X.ani3d")
+    render.add_argument("-o", "--output", type=Path, required=True, metavar="X.mp4")
+    render.add_argument("--orbit", action="store_true", help="one full orbit; without it a fixed front view")
+    render.add_argument("--turns", type=float, help="orbits (default 1 with --orbit, else 0)")
+    render.add_argument("--seconds", type=float, help="length (default: the clip's, at least 6 s with --orbit)")
+    render.add_argument("--size", type=parse_size, default=(480, 832), metavar="WxH", help="default 480x832")
+    render.add_argument("--rigid", action="store_true", help="without the residual, for comparison")
+    render.add_argument("--background", type=parse_color, default=(0.5, 0.5, 0.5), metavar="R,G,B",
+                        help="sRGB in 0..1 (default 0.5,0.5,0.5)")
+    render.set_defaults(run=run_render)
+
+    inspect = commands.add_parser("inspect", help="what a bundle holds")
+    inspect.add_argument("file", metavar="X.ani3d")
+    inspect.add_argument("--json", action="store_true")
+    inspect.set_defaults(run=run_inspect)
+
+    prior = commands.add_parser("prior", help="train or describe the embedded video prior")
+    actions = prior.add_subparsers(dest="action", required=True, metavar="ACTION")
+    train = actions.add_parser("train", help="render clips with simulated cloth and train on them; resumable")
+    train.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    train.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", dest="settings")
+    train.set_defaults(run=run_prior_train)
+    info = actions.add_parser("info", help="what a weights folder holds")
+    info.add_argument("path", nargs="?", type=Path, help="default: the shipped weights")
+    info.set_defaults(run=run_prior_info)
+
+    bench = commands.add_parser("bench", help="measure")
+    bench.add_argument("what", choices=("raster", "play", "gpu"))
+    bench.add_argument("--json", action="store_true")
+    bench.set_defaults(run=run_bench)
+    return parser
+
+
+def add_bake_options(bake: argparse.ArgumentParser) -> None:
+    """Options of `ani3d bake`; the presets' values are in --help-presets."""
+    bake.add_argument("--parts", type=lambda text: tuple(text.split(",")), default=(), metavar="A,B,…",
+                      help="parts of a character file to wear")
+    bake.add_argument("--textures", type=Path, metavar="DIR", help="where a character's texture files are")
+    bake.add_argument("--gaussians", type=int, metavar="N", help="how many Gaussians to make from a mesh")
+    bake.add_argument("--frames", type=parse_range, metavar="A:B", help="bake frames A..B-1 of the motion only")
+    bake.add_argument("--binding", choices=("diffused", "nearest_vertex"), default="diffused",
+                      help="how Gaussians follow the body (nearest_vertex: as LHM does, for comparison)")
+    bake.add_argument("--preset", choices=("draft", "standard", "paper"), default="draft")
+    bake.add_argument("--prior", default="embedded", help="video prior (default: embedded)")
+    bake.add_argument("--prior-path", type=Path, help="its weights, where not shipped")
+    bake.add_argument("--supervision", choices=("prior", "simulation"), default="prior",
+                      help="learn from the video prior, or from a cloth simulation of the avatar's garments")
+    bake.add_argument("--rasteriser", choices=("cpu", "reference", "gsplat"), default="cpu")
+    bake.add_argument("--seed", type=int, default=0)
+    bake.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", dest="settings",
+                      help="change one setting of the preset, e.g. optimise.iterations=4000 (repeatable)")
+    bake.add_argument("--show-settings", action="store_true", help="print the settings and stop")
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """`480x832` to (480, 832)."""
+    try:
+        width, height = (int(part) for part in text.lower().split("x"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: write a size as 480x832") from None
+    if not (16 <= width <= 8192 and 16 <= height <= 8192):
+        raise argparse.ArgumentTypeError(f"{text!r}: each side must be 16..8192 pixels")
+    return width, height
+
+
+def parse_range(text: str) -> tuple[int, int]:
+    """`0:90` to (0, 90)."""
+    try:
+        start, stop = (int(part) for part in text.split(":"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: write a range as 0:90") from None
+    if not 0 <= start < stop:
+        raise argparse.ArgumentTypeError(f"{text!r}: the range is empty")
+    return start, stop
+
+
+def parse_color(text: str) -> tuple[float, float, float]:
+    """`1,1,1` to (1.0, 1.0, 1.0)."""
+    try:
+        red, green, blue = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: write a colour as 0.5,0.5,0.5") from None
+    if not all(0 <= channel <= 1 for channel in (red, green, blue)):
+        raise argparse.ArgumentTypeError(f"{text!r}: each channel must be in 0..1")
+    return red, green, blue
+
+
+def run_demo(args: argparse.Namespace) -> None:
+    """Bake the built-in person, then show the result."""
+    from baker.demo import make_demo
+
+    bundle = make_demo(args.output, motion=args.motion)
+    if not args.headless:
+        from viewer.app import play
+
+        play([bundle])
+
+
+def run_bake(args: argparse.Namespace) -> None:
+    """Run or continue a bake."""
+    from baker.bake import BakeRequest, bake
+    from baker.config import preset, show, with_settings
+
+    config = with_settings(preset(args.preset), args.settings)
+    if args.show_settings:
+        print(show(config))
+        return
+    request = BakeRequest(
+        avatar=args.avatar, motion=args.motion, output=args.output, parts=args.parts, textures=args.textures,
+        gaussians=args.gaussians, frames=args.frames, binding=args.binding, prior=args.prior,
+        prior_path=args.prior_path, supervision=args.supervision, rasteriser=args.rasteriser, seed=args.seed)
+    result = bake(request, config)
+    print(f"bundle  {result.bundle}\nreport  {result.report}")
+
+
+def run_status(args: argparse.Namespace) -> None:
+    """Print the stages of a bake."""
+    from baker.bake import status
+
+    rows = status(args.bake)
+    if args.json:
+        print(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        seconds = f"{row['seconds']:8.1f} s" if row["seconds"] is not None else " " * 10
+        print(f"{row['stage']:14} {row['state']:12} {seconds}")
+
+
+def run_play(args: argparse.Namespace) -> None:
+    """Open the window."""
+    from viewer.app import play
+
+    play([Path(bundle) for bundle in args.bundles], size=args.size)
+
+
+def run_render(args: argparse.Namespace) -> None:
+    """Render a video on the CPU."""
+    from export_formats.mp4 import write_mp4
+    from runtime.bundle import read_bundle
+    from runtime.player import Player, orbit_frames
+
+    player = Player(read_bundle(Path(args.bundle)))
+    turns = args.turns if args.turns is not None else float(args.orbit)
+    seconds = args.seconds if args.seconds is not None else max(player.duration, 6.0 if turns else 0.0)
+    frames = orbit_frames(player, size=args.size, turns=turns, seconds=seconds, background=args.background,
+                          residual=not args.rigid)
+    total = max(round(seconds * player.fps), 1)
+    write_mp4(with_progress(frames, total, "rendering"), args.output, fps=player.fps, size=args.size)
+    print(args.output)
+
+
+def with_progress(items, total: int, text: str):
+    """Pass items on under a progress bar with the time left; silent when the output is not a terminal."""
+    from rich.progress import track
+
+    return track(items, description=text, total=total, disable=not sys.stderr.isatty(), transient=True)
+
+
+def run_inspect(args: argparse.Namespace) -> None:
+    """Print what a bundle holds."""
+    from runtime.inspect import inspect_bundle
+
+    facts = inspect_bundle(Path(args.file))
+    if args.json:
+        print(json.dumps(facts, indent=1))
+        return
+    for key, value in facts.items():
+        print(f"{key:28} {json.dumps(value) if isinstance(value, (dict, list)) else value}")
+
+
+def run_prior_train(args: argparse.Namespace) -> None:
+    """Make the training set and train; continues where it was stopped."""
+    from baker.config import with_settings
+    from baker.prior_training import PriorTrainConfig, train
+
+    print(train(with_settings(PriorTrainConfig(), args.settings), args.output))
+
+
+def run_prior_info(args: argparse.Namespace) -> None:
+    """Print what a weights folder holds."""
+    from baker.prior_training import info
+
+    print(json.dumps(info(args.path), indent=1))
+
+
+def run_bench(args: argparse.Namespace) -> None:
+    """Measure one part and print the figures."""
+    if args.what == "play":
+        from runtime.bench import bench_play as bench
+    elif args.what == "raster":
+        from baker.bench import bench_raster as bench
+    else:
+        from baker.bench import bench_gpu as bench
+    figures = bench()
+    if args.json:
+        print(json.dumps(figures, indent=1))
+        return
+    for key, value in figures.items():
+        print(f"{key:36} {value}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit code."""
+    args = build_parser().parse_args(argv)
+    from runtime.errors import InputError
+
+    try:
+        args.run(args)
+    except InputError as error:
+        print(f"ani3d: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("ani3d: interrupted; the same command continues", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        if error.name and error.name.split(".")[0] in EXTRA_OF:
+            extra = EXTRA_OF[error.name.split(".")[0]]
+            print(f"ani3d: this command needs {error.name}: pip install 'ani3d[{extra}]'", file=sys.stderr)
+            return 2
+        raise
+    return 0
+
+
+EXTRA_OF = {"torch": "bake", "diffusers": "bake", "transformers": "bake", "safetensors": "bake", "scipy": "bake",
+            "filelock": "bake", "numba": "play", "pyglet": "view", "av": "export", "PIL": "export",
+            "gsplat": "gpu", "smplx": "smplx-noncommercial"}
+"""Third-party module to the extra that brings it."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""The settings of a bake, as one frozen tree, and its presets."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, TypeVar
+
+from baker.distil import DistilConfig
+from baker.optimise import OptimiseConfig
+from baker.restore import RestoreConfig
+from runtime.errors import InputError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class CoarseConfig:
+    """The coarse videos (paper 4.3: diagonal view-time sampling)."""
+
+    trajectories: int = 4
+    """Orbits with evenly spaced start azimuths (the paper's figure shows 3)."""
+    turn_degrees: float = 360.0
+    """Azimuth each trajectory covers while the clip plays; long clips turn as often as `seconds_per_turn` says."""
+    seconds_per_turn: float = 3.0
+    """At most this long for one `turn_degrees` [s]: keeps the camera speed that the prior was trained on."""
+    elevation_degrees: float = 10.0
+    """Camera elevation (the released code's 10 degrees, facts §1.2)."""
+    width: int = 128
+    """Video width [px], a multiple of 16."""
+    height: int = 224
+    """Video height [px], a multiple of 16."""
+    background: float = 0.5
+    """Grey level behind the figure."""
+
+
+@dataclass(frozen=True)
+class BakeConfig:
+    """Everything a bake depends on besides its inputs; one section per stage."""
+
+    coarse: CoarseConfig = field(default_factory=CoarseConfig)
+    restore: RestoreConfig = field(default_factory=RestoreConfig)
+    optimise: OptimiseConfig = field(default_factory=OptimiseConfig)
+    distil: DistilConfig = field(default_factory=DistilConfig)
+
+
+def preset(name: str) -> BakeConfig:
+    """`draft` (minutes on a CPU), `standard` (a workstation), `paper` (832x480x81, 30k iterations, a GPU)."""
+    base = BakeConfig()
+    if name == "draft":
+        return base
+    if name == "standard":
+        return replace(base, coarse=replace(base.coarse, trajectories=6, width=240, height=416),
+                       optimise=replace(base.optimise, iterations=4 * base.optimise.iterations))
+    if name == "paper":
+        return replace(base, coarse=replace(base.coarse, trajectories=3, width=480, height=832),
+                       optimise=replace(base.optimise, iterations=30_000, update_every=5_000))
+    raise InputError(f"preset {name!r}: choose draft, standard or paper")
+
+
+def with_settings(config: T, settings: Sequence[str]) -> T:
+    """A copy with `section.field=value` strings applied. Values are read as Python literals of the field's type."""
+    for setting in settings:
+        path, separator, text = setting.partition("=")
+        if not separator:
+            raise InputError(f"--set {setting}: write it as FIELD=VALUE")
+        config = _with_value(config, path.split("."), text, setting)
+    return config
+
+
+def _with_value(config: Any, path: Sequence[str], text: str, setting: str) -> Any:
+    names = [f.name for f in fields(config)]
+    if path[0] not in names:
+        raise InputError(f"--set {setting}: no setting {path[0]!r}; there are {', '.join(names)}")
+    old = getattr(config, path[0])
+    if is_dataclass(old):
+        if len(path) == 1:
+            inner = ", ".join(f"{path[0]}.{f.name}" for f in fields(old))
+            raise InputError(f"--set {setting}: is a section; there are {inner}")
+        return replace(config, **{path[0]: _with_value(old, path[1:], text, setting)})
+    if len(path) > 1:
+        raise InputError(f"--set {setting}: {path[0]} is no section")
+    return replace(config, **{path[0]: _parse(text, old, setting)})
+
+
+def _parse(text: str, old: Any, setting: str) -> Any:
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = text
+    if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if old is not None and type(value) is not type(old):
+        raise InputError(f"--set {setting}: must be a {type(old).__name__}, like {old!r}")
+    return value
+
+
+def show(config: Any, prefix: str = "") -> str:
+    """One `section.field = value` line per setting."""
+    lines = []
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        lines.append(show(value, f"{prefix}{f.name}.") if is_dataclass(value) else f"{prefix}{f.name} = {value!r}")
+    return "\n".join(lines)

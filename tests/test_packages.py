@@ -1,0 +1,79 @@
+"""Who may import whom (DESIGN §1), and that playing needs no torch."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("runtime", "export_formats", "viewer", "baker")
+ALLOWED = {
+    "runtime": {"runtime"},
+    "export_formats": {"runtime", "export_formats"},
+    "viewer": {"runtime", "viewer"},
+    "baker": {"runtime", "export_formats", "baker"},
+}
+RUNTIME_THIRD_PARTY = {"numpy", "numba", "jaxtyping", "onnxruntime", "tensorrt"}
+TORCH_FAMILY = {"torch", "torchvision", "diffusers", "transformers", "safetensors", "gsplat", "smplx", "scipy"}
+
+
+def imports_of(file: Path) -> set[str]:
+    """Top-level names of all modules a file imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative imports hide the arrows"
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def files_of(package: str) -> list[Path]:
+    files = sorted((ROOT / package).rglob("*.py"))
+    assert files, f"no files in {package}"
+    return files
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_package_imports_only_along_the_arrows(package):
+    for file in files_of(package):
+        ours = imports_of(file) & {*PACKAGES, "ani3d", "tests"}
+        assert ours <= ALLOWED[package], f"{file.relative_to(ROOT)} imports {ours - ALLOWED[package]}"
+
+
+@pytest.mark.parametrize("package", ("runtime", "export_formats", "viewer"))
+def test_playing_side_names_no_torch_library(package):
+    for file in files_of(package):
+        assert not imports_of(file) & TORCH_FAMILY, file
+
+
+def test_runtime_needs_numpy_numba_and_jaxtyping_only():
+    for file in files_of("runtime"):
+        third = imports_of(file) - set(sys.stdlib_module_names) - {"runtime"}
+        assert third <= RUNTIME_THIRD_PARTY, f"{file.name} imports {third - RUNTIME_THIRD_PARTY}"
+
+
+def test_fresh_interpreter_that_imports_every_playing_module_holds_no_torch():
+    modules = [".".join(f.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+               for p in ("runtime", "export_formats", "viewer") for f in files_of(p)]
+    code = (f"import importlib, sys\nfor m in {modules!r}: importlib.import_module(m)\n"
+            f"print(sorted(set(sys.modules) & {TORCH_FAMILY - {'scipy'}!r}))")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_command_help_loads_neither_torch_nor_numba():
+    code = ("import sys, ani3d\ntry: ani3d.main(['--help'])\nexcept SystemExit: pass\n"
+            "print('torch' in sys.modules or 'numba' in sys.modules)")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("False")
+
+
+def test_importing_ani3d_sets_up_threads_unless_the_user_did():
+    code = "import os, ani3d; print(os.environ['GOMP_SPINCOUNT'], os.environ['NUMBA_THREADING_LAYER'])"
+    env = {"PATH": "", "PYTHONPATH": str(ROOT), "NUMBA_THREADING_LAYER": "omp"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "omp"]
