@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -46,7 +48,30 @@ def render_video(pose_at: PoseAt, cameras: tuple[Camera, ...], *, name: str,
     return Video(name=name, cameras=cameras, rgb=np.stack(rgb), preserved=np.stack(preserved))
 
 
-def to_uint8(image: Float[np.ndarray, "..."]) -> UInt8[np.ndarray, "..."]:
+def save_video(path: Path, video: Video) -> None:
+    """Write a video as npz, atomically: a file that exists is whole."""
+    partial = path.with_name(path.name + ".tmp")
+    with open(partial, "wb") as file:
+        np.savez_compressed(
+            file, name=np.array(video.name), rgb=video.rgb, preserved=video.preserved,
+            sizes=np.array([(c.width, c.height) for c in video.cameras]),
+            intrinsics=np.array([(c.fx, c.fy, c.cx, c.cy) for c in video.cameras]),
+            T_camera_world=np.stack([c.T_camera_world for c in video.cameras]))
+    os.replace(partial, path)
+
+
+def load_video(path: Path) -> Video:
+    """Read what `save_video` wrote."""
+    with np.load(path, allow_pickle=False) as data:
+        arrays = dict(data)
+    cameras = tuple(
+        Camera(width=int(size[0]), height=int(size[1]), fx=float(k[0]), fy=float(k[1]), cx=float(k[2]),
+               cy=float(k[3]), T_camera_world=pose)
+        for size, k, pose in zip(arrays["sizes"], arrays["intrinsics"], arrays["T_camera_world"], strict=True))
+    return Video(name=str(arrays["name"]), cameras=cameras, rgb=arrays["rgb"], preserved=arrays["preserved"])
+
+
+def to_uint8(image: Float[np.ndarray, ...]) -> UInt8[np.ndarray, ...]:
     """[0, 1] to 0..255, rounded, clipped."""
     return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
 

@@ -1,0 +1,327 @@
+"""A whole bake: sources, avatar, coarse video, restoring, 4D optimisation, distillation, bundle, report (DESIGN §8)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from baker import cloth
+from baker.avatar import Avatar
+from baker.avatar_file import load_saved_avatar, load_saved_motion, save_avatar, save_motion
+from baker.avatars import load_avatar
+from baker.conditions import Conditions, pose_video, reference_image
+from baker.config import BakeConfig, CoarseConfig
+from baker.distil import distil
+from baker.field import ResidualField
+from baker.motions import load_motion
+from baker.optimise import optimise
+from baker.priors import VideoPrior, load_prior
+from baker.progress import Progress
+from baker.restore import restore
+from baker.stages import StageResult, file_fingerprint, open_bake, read_record, run_stage
+from baker.trajectories import diagonal, root_targets
+from baker.videos import PoseAt, Video, load_video, render_video, save_video
+from runtime.bundle import lod_order, reorder, write_bundle
+from runtime.errors import InputError
+from runtime.skinning import pose_gaussians
+from runtime.types import Bundle, Clip, Manifest, Motion, Residual
+
+STAGES = ("000_sources", "010_avatar", "020_coarse", "030_restore", "040_optimise", "050_distil", "060_bundle",
+          "070_report")
+
+
+@dataclass(frozen=True)
+class BakeRequest:
+    """What the user asked for: inputs and choices that are no tuning."""
+
+    avatar: str
+    """`builtin`, `builtin:SEED` or a file."""
+    motion: str
+    """A procedural motion's name or a file."""
+    output: Path
+    """Folder of the bake."""
+    parts: tuple[str, ...] = ()
+    """Parts of a character file to wear; empty takes the importer's default."""
+    textures: Path | None = None
+    """Where a character's textures are."""
+    gaussians: int | None = None
+    """Gaussians to make from a mesh; None takes the importer's default."""
+    frames: tuple[int, int] | None = None
+    """Frames A..B-1 of the motion; None bakes all."""
+    binding: str = "diffused"
+    """How Gaussians follow the body."""
+    prior: str = "embedded"
+    """Name of the video prior."""
+    prior_path: Path | None = None
+    """Its weights, where not shipped."""
+    supervision: str = "prior"
+    """`prior`, or `simulation`: learn from a cloth simulation of the avatar's own garments."""
+    rasteriser: str = "cpu"
+    """Backend of the optimisation."""
+    seed: int = 0
+    """Seeds noise and sampling order."""
+
+
+@dataclass(frozen=True)
+class BakeResult:
+    """Where the results are."""
+
+    bundle: Path
+    report: Path
+    stages: tuple[StageResult, ...]
+
+
+def bake(request: BakeRequest, config: BakeConfig) -> BakeResult:
+    """Run or continue a bake.
+
+    Raises `InputError` before anything is written when an input cannot be used.
+    """
+    # 1. The door: whatever the user gave is read and checked before the folder is made.
+    sources = describe_sources(request)
+    loaded = None if _avatar_is_done(request, sources) else load_inputs(request)
+    prior = load_prior(request.prior, request.prior_path) if request.supervision == "prior" else None
+    if loaded and request.supervision == "simulation" and not loaded[0].garments:
+        raise InputError(f"{request.avatar}: has no garment to simulate; use --supervision prior")
+    with open_bake(request.output), Progress() as progress:
+        return _Pipeline(request, config, prior, progress).run(sources, loaded)
+
+
+def describe_sources(request: BakeRequest) -> dict[str, Any]:
+    """What the bake is made from: names, sizes and SHA-256 of files, and the choices that change them."""
+    described: dict[str, Any] = {"parts": list(request.parts), "gaussians": request.gaussians,
+                                 "frames": list(request.frames) if request.frames else None,
+                                 "binding": request.binding, "seed": request.seed}
+    for key in ("avatar", "motion"):
+        text = getattr(request, key)
+        path = Path(text)
+        described[key] = ({"file": path.name, "bytes": path.stat().st_size, "sha256": file_fingerprint(path)}
+                          if path.is_file() else {"name": text})
+    return described
+
+
+def load_inputs(request: BakeRequest) -> tuple[Avatar, Motion]:
+    """The avatar and the motion, checked against each other."""
+    avatar = load_avatar(request.avatar, parts=request.parts, binding=request.binding, count=request.gaussians,
+                         seed=request.seed, texture_dir=request.textures)
+    motion = load_motion(request.motion, avatar)
+    if request.frames:
+        start, stop = request.frames
+        if start >= motion.frames:
+            raise InputError(f"{request.motion}: has {motion.frames} frames, --frames {start}:{stop} takes none")
+        motion = motion.slice(start, min(stop, motion.frames))
+    motion.check(request.motion, rig=avatar.rig)
+    avatar.gaussians.check(request.avatar)
+    avatar.rig.check(request.avatar, gaussians=avatar.gaussians.count)
+    if not avatar.gaussians.may_move.any():
+        raise InputError(f"{request.avatar}: nothing of it may move (no garment, no hair); choose other --parts")
+    return avatar, motion
+
+
+def _avatar_is_done(request: BakeRequest, sources: dict[str, Any]) -> bool:
+    saved = request.output / "000_sources" / "sources.json"
+    if read_record(request.output / "010_avatar") is None or not saved.is_file():
+        return False
+    return json.loads(saved.read_text(encoding="utf-8")) == sources
+
+
+def start_azimuths(config: CoarseConfig, *, offset: float = 0.0) -> list[float]:
+    """Evenly spaced start azimuths [rad]; `offset` in parts of the spacing."""
+    return [2 * np.pi * (i + offset) / config.trajectories for i in range(config.trajectories)]
+
+
+def total_turn(config: CoarseConfig, motion: Motion) -> float:
+    """Azimuth a trajectory covers over the whole clip [rad]."""
+    return float(np.deg2rad(config.turn_degrees) * max(1.0, motion.duration / config.seconds_per_turn))
+
+
+class _Pipeline:
+    """The stages in order; each method is one stage."""
+
+    def __init__(self, request: BakeRequest, config: BakeConfig, prior: VideoPrior | None, progress: Progress):
+        self.request, self.config, self.prior, self.progress = request, config, prior, progress
+        self.background = (config.coarse.background,) * 3
+
+    def run(self, sources: dict[str, Any], loaded: tuple[Avatar, Motion] | None) -> BakeResult:
+        from baker.report import write_report
+
+        bake_dir = self.request.output
+        done: list[StageResult] = []
+
+        def stage(name: str, config: Any, inputs: list[StageResult], work: Callable[[Path], Mapping]) -> StageResult:
+            self.progress.stage(name)
+            done.append(run_stage(bake_dir, name, config=config, inputs=inputs, work=work))
+            return done[-1]
+
+        config = self.config
+        first = stage("000_sources", sources, [], lambda part: self.sources(part, sources))
+        second = stage("010_avatar", {}, [first], lambda part: self.avatar(part, loaded))
+        self.open_avatar(second.path)
+        coarse = stage("020_coarse", asdict(config.coarse), [second], self.coarse)
+        restored = stage("030_restore", self.restore_config(), [coarse], lambda part: self.restore(part, coarse.path))
+        field = stage("040_optimise", asdict(config.optimise) | {"rasteriser": self.request.rasteriser}, [restored],
+                      lambda part: self.optimise(part, restored.path))
+        offsets = stage("050_distil", asdict(config.distil), [field], lambda part: self.distil(part, field.path))
+        bundle = stage("060_bundle", {"name": bake_dir.stem}, [offsets], lambda part: self.bundle(part, offsets))
+        report = stage("070_report", {"stages": [s.fingerprint for s in done]}, [bundle],
+                       lambda part: write_report(part, bake_dir, config, self.request, progress=self.progress))
+        return BakeResult(bundle.path / f"{bake_dir.stem}.ani3d", report.path / "report.html", tuple(done))
+
+    def restore_config(self) -> dict[str, Any]:
+        """What restoring depends on; the prior's own fingerprint stands for its weights."""
+        if self.prior is None:
+            return {"supervision": "simulation", "cloth": asdict(cloth.ClothConfig())}
+        return {"supervision": "prior", "prior": self.prior.fingerprint} | asdict(self.config.restore)
+
+    def open_avatar(self, folder: Path) -> None:
+        """Later stages read the avatar as stage 010 stored it, so that a resumed bake sees the same bits."""
+        self.avatar_ = load_saved_avatar(folder / "avatar.npz")
+        self.motion = load_saved_motion(folder / "motion.npz")
+        self.targets = root_targets(self.avatar_.rig, self.motion)
+        self.rigid: PoseAt = lru_cache(maxsize=400)(
+            lambda t: pose_gaussians(self.avatar_.gaussians, self.avatar_.rig, self.motion, t))
+
+    def sources(self, part: Path, sources: dict[str, Any]) -> dict[str, Any]:
+        (part / "sources.json").write_text(json.dumps(sources, indent=1), encoding="utf-8")
+        return {}
+
+    def avatar(self, part: Path, loaded: tuple[Avatar, Motion] | None) -> dict[str, Any]:
+        avatar, motion = loaded or load_inputs(self.request)
+        save_avatar(part / "avatar.npz", avatar)
+        save_motion(part / "motion.npz", motion)
+        return {"gaussians": avatar.gaussians.count, "moving_gaussians": int(avatar.gaussians.may_move.sum()),
+                "joints": avatar.rig.joint_count, "frames": motion.frames, "fps": motion.fps}
+
+    def trajectory(self, index: int, *, offset: float = 0.0) -> tuple:
+        """Cameras of the `index`-th diagonal trajectory; its start moved by `offset` spacings."""
+        config = self.config.coarse
+        return diagonal(self.targets, start_azimuth=start_azimuths(config, offset=offset)[index],
+                        turn=total_turn(config, self.motion), size=(config.width, config.height),
+                        elevation=float(np.deg2rad(config.elevation_degrees)))
+
+    def coarse(self, part: Path) -> dict[str, Any]:
+        count = self.config.coarse.trajectories
+        for i in self.progress.track(range(count), "rendering trajectories"):
+            cameras = self.trajectory(i)
+            video = render_video(self.rigid, cameras, name=f"trajectory{i}", background=self.background)
+            save_video(part / f"trajectory{i}.npz", video)
+        return {"trajectories": count}
+
+    def conditions(self, coarse: Video, pose_at: PoseAt) -> Conditions:
+        """What the prior is told about a coarse video."""
+        size = (self.config.coarse.width, self.config.coarse.height)
+        return Conditions(
+            coarse=coarse.rgb, preserved=coarse.preserved,
+            pose=pose_video(self.avatar_.rig, self.motion, coarse.cameras, pose_at),
+            reference=reference_image(self.avatar_.gaussians, self.avatar_.rig, size=size, background=self.background),
+            prompt="a person moving, clean background, rotating camera, photorealistic, high quality")
+
+    def restore(self, part: Path, coarse: Path) -> dict[str, Any]:
+        pose_at = self.simulated(part) if self.prior is None else self.rigid
+        for i in self.progress.track(range(self.config.coarse.trajectories), "restoring trajectories"):
+            path = part / f"trajectory{i}.npz"
+            if path.exists():
+                continue
+            video = load_video(coarse / path.name)
+            if self.prior is None:
+                restored = render_video(pose_at, video.cameras, name=video.name, background=self.background)
+            else:
+                restored = self.restored(video, pose_at, seed=i)
+            save_video(path, restored)
+        return {"supervision": self.request.supervision}
+
+    def simulated(self, part: Path) -> PoseAt:
+        """Poses of a cloth simulation of the avatar's garments."""
+        truth = cloth.simulate(self.avatar_, self.motion, cloth.ClothConfig(), progress=self.progress.report)
+        np.savez(part / "truth.npz", *truth.garment_vertices)
+        return lru_cache(maxsize=400)(truth.posed)
+
+    def restored(self, coarse: Video, pose_at: PoseAt, *, seed: int) -> Video:
+        """A coarse video through the prior (Algorithm 1)."""
+        assert self.prior is not None
+        rgb = restore(self.prior, self.conditions(coarse, pose_at), config=self.config.restore,
+                      seed=self.request.seed * 1000 + seed, progress=self.progress.report)
+        return Video(name=coarse.name, cameras=coarse.cameras, rgb=rgb, preserved=coarse.preserved)
+
+    def optimise(self, part: Path, restored: Path) -> dict[str, Any]:
+        videos = [load_video(restored / f"trajectory{i}.npz") for i in range(self.config.coarse.trajectories)]
+
+        def update(round_index: int, pose_at: PoseAt) -> list[Video]:
+            """Dataset update (paper 4.3): the current state from new start azimuths, restored again."""
+            new = []
+            for i in range(self.config.coarse.trajectories):
+                path = part / f"update{round_index}_trajectory{i}.npz"
+                if not path.exists():
+                    offset = (0.5 + 0.25 * (round_index - 1)) % 1.0
+                    coarse = render_video(pose_at, self.trajectory(i, offset=offset), name=path.stem,
+                                          background=self.background)
+                    seed = 100 * round_index + i
+                    save_video(path, self.restored(coarse, pose_at, seed=seed))
+                new.append(load_video(path))
+            return new
+
+        field, history = optimise(
+            self.avatar_.gaussians, self.avatar_.rig, self.motion, videos, self.config.optimise,
+            checkpoint_dir=part, background=self.background, rasteriser=self.request.rasteriser,
+            update=None if self.prior is None else update, seed=self.request.seed, progress=self.progress.report)
+        field.save(part / "field.safetensors")
+        (part / "history.json").write_text(json.dumps(history), encoding="utf-8")
+        return {"iterations": self.config.optimise.iterations}
+
+    def distil(self, part: Path, field_dir: Path) -> dict[str, Any]:
+        field = ResidualField.load(field_dir / "field.safetensors")
+        residual, metrics = distil(field, self.avatar_.gaussians, self.avatar_.rig, self.motion, self.config.distil)
+        save_residual(part / "residual.npz", residual)
+        return metrics
+
+    def bundle(self, part: Path, offsets: StageResult) -> dict[str, Any]:
+        residual = load_residual(offsets.path / "residual.npz")
+        metrics = {key: float(offsets.metrics[key]) for key in
+                   ("position_error_mm_p99", "rotation_error_deg_p99", "psnr_db")}
+        name = self.request.output.stem
+        clip = Clip(name=Path(self.request.motion).stem, motion=self.motion, residual=residual)
+        manifest = Manifest(name=self.avatar_.name, generator="ani3d 0.1.0", source_licence=self.avatar_.licence,
+                            distillation=metrics)
+        bundle = Bundle(gaussians=self.avatar_.gaussians, rig=self.avatar_.rig, clips=(clip,), manifest=manifest)
+        path = part / f"{name}.ani3d"
+        blocks = write_bundle(reorder(bundle, lod_order(bundle.gaussians)), path)
+        return {"bytes": path.stat().st_size, "bytes_by_block": blocks}
+
+
+def save_residual(path: Path, residual: Residual) -> None:
+    """Write a residual as npz."""
+    arrays: dict[str, np.ndarray] = {"moving": residual.moving}
+    for name in ("d_means", "d_rotations", "d_log_scales"):
+        for key, value in vars(getattr(residual, name)).items():
+            if value is not None:
+                arrays[f"{name}.{key}"] = value
+    np.savez(path, **arrays)
+
+
+def load_residual(path: Path) -> Residual:
+    """Read what `save_residual` wrote."""
+    from runtime.types import OffsetTexture
+
+    with np.load(path, allow_pickle=False) as data:
+        arrays = dict(data)
+    groups = {name: OffsetTexture(**{key: arrays.get(f"{name}.{key}")
+                                     for key in ("mean", "texels", "texel_scales", "coefficients")})
+              for name in ("d_means", "d_rotations", "d_log_scales")}
+    return Residual(moving=arrays["moving"], **groups)
+
+
+def status(bake_dir: Path) -> list[dict[str, Any]]:
+    """One row per stage: `stage`, `state` (done, interrupted, absent), `seconds`."""
+    if not bake_dir.is_dir():
+        raise InputError(f"{bake_dir}: no such bake folder")
+    rows = []
+    for name in STAGES:
+        record = read_record(bake_dir / name)
+        state = "done" if record else "interrupted" if (bake_dir / f"{name}.part").exists() else "absent"
+        rows.append({"stage": name, "state": state, "seconds": record["seconds"] if record else None})
+    return rows
