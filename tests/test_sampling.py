@@ -135,7 +135,8 @@ def test_noise_is_a_function_of_seed_and_step() -> None:
     assert not torch.equal(step_noise(like, seed=3, step=1), step_noise(like, seed=3 + 2**32, step=1))
 
 
-@pytest.mark.parametrize("field", [{"t0": 0.0}, {"steps": 0}, {"gamma": 1.5}, {"guidance": -1}, {"shift": 0}])
+@pytest.mark.parametrize("field", [{"t0": 0.0}, {"steps": 0}, {"gamma": 1.5}, {"guidance": -0.1},
+                                   {"shift": 0.0}])
 def test_settings_out_of_range_are_refused(field: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(field))):
         SamplingConfig(**field)
