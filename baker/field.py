@@ -1,0 +1,283 @@
+"""The residual field: a HexPlane with an MLP decoder at the M Gaussians that may move (DESIGN §4, paper D.2).
+
+A function of canonical position and time, applied before skinning; exactly zero at step 0. Letters: M moving
+Gaussians, B frames of a batch, T frames, R cells of a plane along an axis, S samples of a plane along time,
+D features, L levels. `features_reference` is the plain definition; `features` is the same with the
+interpolation at the fixed canonical positions worked out once.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from runtime.errors import InputError
+
+SPACE_AXES = ((0, 1), (0, 2), (1, 2))
+"""Axes of the planes xy, xz, yz; the first is the row."""
+
+
+@dataclass(frozen=True)
+class FieldConfig:
+    """Shape and scale of the field. The search behind the values is told in `baker/optimise.py`."""
+
+    base: int = 32
+    """Cells along each axis at the first level (the paper's D.2 has 64; facts/packages.md §4 for the cost)."""
+    levels: int = 2
+    """Levels, each with twice the cells of the one before (paper D.2)."""
+    features: int = 16
+    """Features of a plane at each level (4DGaussians: 16 or 32)."""
+    time_samples: float = 0.5
+    """Samples of the time axis per frame; 4DGaussians takes half the number of frames."""
+    width: int = 64
+    """Width of the decoder's hidden layers (4DGaussians: 64)."""
+    mean_scale: float = 0.1
+    """Metres per unit of decoder output."""
+    rotation_scale: float = 0.3
+    """Radians per unit of decoder output."""
+    log_scale_scale: float = 0.3
+    """Log scale per unit of decoder output."""
+
+
+class ResidualField(nn.Module):
+    """d_means, d_rotations, d_log_scales [M 3] at every frame of a clip of T frames."""
+
+    def __init__(self, points: Float[np.ndarray, "M 3"], moving: Int[np.ndarray, " M"], *, frames: int,
+                 config: FieldConfig, seed: int = 0) -> None:
+        """`points` are the canonical centres [m] of the Gaussians with indices `moving`, over `frames` = T."""
+        super().__init__()
+        if len(points) == 0:
+            raise ValueError("a residual field needs at least one Gaussian that may move")
+        self.config, self.frames = config, frames
+        self.moving = np.ascontiguousarray(moving, dtype=np.int64)
+        self.register_buffer("points", torch.from_numpy(np.ascontiguousarray(points, dtype=np.float32)))
+        low, high = points.min(0), points.max(0)
+        # A margin of a thousandth keeps a flat or single-point set from dividing by zero.
+        self.register_buffer("low", torch.from_numpy(low.astype(np.float32)))
+        self.register_buffer("extent", torch.from_numpy(np.maximum(high - low, 1e-3).astype(np.float32)))
+        generator = torch.Generator().manual_seed(seed)
+        samples = max(2, round(config.time_samples * frames)) if frames > 1 else 1
+        cells = [config.base * 2 ** level for level in range(config.levels)]
+        # 4DGaussians' start: space uniform in [0.1, 0.5], time one, so that a feature begins independent of time.
+        self.space = nn.ParameterList(
+            0.1 + 0.4 * torch.rand(3, r, r, config.features, generator=generator) for r in cells)
+        self.time = nn.ParameterList(torch.ones(3, samples, r, config.features) for r in cells)
+        width = config.width
+        self.hidden_in = nn.Linear(config.features * config.levels, width)
+        self.hidden = nn.Linear(width, width)
+        self.out = nn.Linear(width, 9)
+        for layer in (self.hidden_in, self.hidden):
+            bound = (6 / layer.in_features) ** 0.5
+            layer.weight.data = bound * (2 * torch.rand(layer.weight.shape, generator=generator) - 1)
+            layer.bias.data.zero_()
+        self.out.weight.data.zero_()
+        self.out.bias.data.zero_()
+        scale = [config.mean_scale] * 3 + [config.rotation_scale] * 3 + [config.log_scale_scale] * 3
+        self.register_buffer("scale", torch.tensor(scale))
+        self._samplers = [_LevelSampler(self._unit_points(), r) for r in cells]
+
+    def forward(self, frames: Float[Tensor, " B"]) -> tuple[
+            Float[Tensor, "B M 3"], Float[Tensor, "B M 3"], Float[Tensor, "B M 3"]]:
+        """`(d_means [m], d_rotations [rad], d_log_scales)` at frames in 0..T-1, fractional ones allowed."""
+        return self.decode(self.features(frames))
+
+    def decode(self, features: Float[Tensor, "B M D"]) -> tuple[
+            Float[Tensor, "B M 3"], Float[Tensor, "B M 3"], Float[Tensor, "B M 3"]]:
+        """The MLP."""
+        hidden = torch.relu(self.hidden_in(features))
+        hidden = torch.relu(self.hidden(hidden))
+        value = self.out(hidden) * self.scale
+        return value[..., 0:3], value[..., 3:6], value[..., 6:9]
+
+    def features(self, frames: Float[Tensor, " B"]) -> Float[Tensor, "B M D"]:
+        """Plane features, multiplied over the six planes and concatenated over levels, at the M points."""
+        rows = self._time_rows(frames)
+        return torch.cat([sampler(space, _blend_rows(time, *rows)) for sampler, space, time
+                          in zip(self._samplers, self.space, self.time, strict=True)], dim=-1)
+
+    def features_reference(self, points: Float[Tensor, "P 3"], frames: Float[Tensor, " B"]) -> Float[Tensor, "B P D"]:
+        """The definition, anywhere: bilinear samples of all six planes, at `points` [m] and frames."""
+        unit = 2 * (points - self.low) / self.extent - 1
+        t = 2 * frames / max(self.frames - 1, 1) - 1
+        levels = []
+        for space, time in zip(self.space, self.time, strict=True):
+            product = torch.ones(len(frames), len(points), self.config.features, dtype=points.dtype)
+            for plane, (row, column) in zip(space, SPACE_AXES, strict=True):
+                product = product * _grid_sample(plane, unit[:, column], unit[:, row])
+            for axis in range(3):
+                sampled = [_grid_sample(time[axis], unit[:, axis], moment.expand(len(points))) for moment in t]
+                product = product * torch.stack(sampled)
+            levels.append(product)
+        return torch.cat(levels, dim=-1)
+
+    def smoothness_in_space(self) -> Float[Tensor, ""]:
+        """Mean squared second difference of the space planes along both axes, summed over levels."""
+        return sum((_second_difference(p, 1) + _second_difference(p, 2) for p in self.space), torch.zeros(()))
+
+    def smoothness_in_time(self) -> Float[Tensor, ""]:
+        """Mean squared second difference of the time planes along time, summed over levels."""
+        return sum((_second_difference(p, 1) for p in self.time), torch.zeros(()))
+
+    def time_l1(self) -> Float[Tensor, ""]:
+        """Mean |1 - time plane|, summed over levels."""
+        return sum(((1 - p).abs().mean() for p in self.time), torch.zeros(()))
+
+    @torch.no_grad()
+    def sample(self, *, batch: int = 8) -> Float[np.ndarray, "T M 9"]:
+        """The offsets at every frame: metres, radians, log scales."""
+        chunks = [torch.cat(self(torch.arange(start, min(start + batch, self.frames), dtype=torch.float32)), -1)
+                  for start in range(0, self.frames, batch)]
+        return torch.cat(chunks).numpy()
+
+    def save(self, path: Path) -> None:
+        """Write weights, points and configuration as one safetensors file, whole or not at all."""
+        save_tensors(path, self.state_dict() | {"moving": torch.from_numpy(self.moving)},
+                     {"frames": str(self.frames)} | {key: repr(value) for key, value in asdict(self.config).items()})
+
+    @staticmethod
+    def load(path: Path) -> ResidualField:
+        """Read what `save` wrote; raises `InputError` for anything else."""
+        tensors, metadata = load_tensors(path)
+        try:
+            config = FieldConfig(**{key: type(default)(metadata[key])
+                                    for key, default in asdict(FieldConfig()).items()})
+            field = ResidualField(tensors["points"].numpy(), tensors.pop("moving").numpy(),
+                                  frames=int(metadata["frames"]), config=config)
+            field.load_state_dict(tensors)
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise InputError(f"{path}: is no residual field of this version ({type(error).__name__}); "
+                             f"run the optimisation again") from error
+        return field
+
+    def _unit_points(self) -> Tensor:
+        return (self.points - self.low) / self.extent
+
+    def _time_rows(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The two samples of the time axis around each frame and the weight of the later."""
+        samples = self.time[0].shape[1]
+        position = (frames / max(self.frames - 1, 1) * (samples - 1)).clamp(0, samples - 1)
+        before = position.floor().clamp(max=max(samples - 2, 0)).long()
+        return before, (before + 1).clamp(max=samples - 1), position - before
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file beside `path` and rename it there."""
+    partial = path.with_name(path.name + ".tmp")
+    save_file({key: value.contiguous() for key, value in tensors.items()}, partial, metadata=metadata)
+    with open(partial, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file; raises `InputError` when it is none."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except Exception as error:
+        # safetensors raises its own type for a damaged header and OSError for a missing file.
+        raise InputError(f"{path}: cannot be read ({error}); run the stage again") from error
+
+
+class _LevelSampler:
+    """Bilinear sampling of one level's planes at fixed points.
+
+    A time plane at one frame is a line of R values per axis, so interpolating it at M points is the product
+    with a constant [M R] matrix; a space plane is the product with a sparse [M R*R] matrix of four entries a
+    row. Both products and their transposes sum in a fixed order, and at M = 10,000, R = 64 they are an order
+    faster than `grid_sample` and its scatter.
+    """
+
+    def __init__(self, unit: Float[Tensor, "M 3"], cells: int) -> None:
+        position = unit.double() * (cells - 1)
+        self.before = position.floor().clamp(0, cells - 2).long()
+        self.weight = (position - self.before).float()
+        rows = torch.arange(len(unit))
+        self.lines = torch.zeros(3, len(unit), cells)
+        for axis in range(3):
+            self.lines[axis, rows, self.before[:, axis]] = 1 - self.weight[:, axis]
+            self.lines[axis, rows, self.before[:, axis] + 1] = self.weight[:, axis]
+        self.planes = [self._plane(row, column, cells) for row, column in SPACE_AXES]
+
+    def _plane(self, row: int, column: int, cells: int) -> _Gather:
+        columns, weights = [], []
+        for i in (0, 1):
+            for j in (0, 1):
+                columns.append((self.before[:, row] + i) * cells + self.before[:, column] + j)
+                weights.append((self.weight[:, row] if i else 1 - self.weight[:, row])
+                               * (self.weight[:, column] if j else 1 - self.weight[:, column]))
+        entries = torch.stack(columns, 1), torch.stack(weights, 1)
+        return _Gather(*entries, cells * cells)
+
+    def __call__(self, space: Float[Tensor, "3 R R D"], lines: Float[Tensor, "B 3 R D"]) -> Float[Tensor, "B M D"]:
+        """The product of the six planes' features."""
+        batch, _, cells, features = lines.shape
+        xy, xz, yz = (_GatherProduct.apply(plane.reshape(cells * cells, features), gather)
+                      for plane, gather in zip(space, self.planes, strict=True))
+        # [3 M R] @ [3 R B*D]
+        moved = torch.bmm(self.lines, lines.permute(1, 2, 0, 3).reshape(3, cells, batch * features))
+        moved = moved.view(3, -1, batch, features)
+        return ((xy * xz * yz)[:, None] * moved[0] * moved[1] * moved[2]).transpose(0, 1)
+
+
+class _Gather:
+    """A constant sparse [M cells] matrix of four entries a row, by rows and by columns."""
+
+    def __init__(self, columns: Int[Tensor, "M 4"], weights: Float[Tensor, "M 4"], cells: int) -> None:
+        count, width = columns.shape
+        self.columns, self.weights = columns.reshape(-1), weights.reshape(-1)
+        self.row_starts = torch.arange(0, count * width, width)
+        order = torch.argsort(self.columns, stable=True)
+        self.rows, self.weights_by_column = order // width, self.weights[order].contiguous()
+        counts = torch.bincount(self.columns, minlength=cells)
+        self.column_starts = counts.cumsum(0) - counts
+
+    def product(self, dense: Float[Tensor, "cells D"]) -> Float[Tensor, "M D"]:
+        """Matrix times dense."""
+        return F.embedding_bag(self.columns, dense, self.row_starts, mode="sum", per_sample_weights=self.weights)
+
+    def transposed_product(self, dense: Float[Tensor, "M D"]) -> Float[Tensor, "cells D"]:
+        """Transpose times dense: a gather too, so nothing is scattered and the order of sums is fixed."""
+        return F.embedding_bag(self.rows, dense, self.column_starts, mode="sum",
+                               per_sample_weights=self.weights_by_column)
+
+
+class _GatherProduct(torch.autograd.Function):
+    """`gather.product` with the transposed gather as its backward."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, dense: Tensor, gather: _Gather) -> Tensor:
+        ctx.gather = gather
+        return gather.product(dense)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
+        return ctx.gather.transposed_product(gradient.contiguous()), None
+
+
+def _blend_rows(plane: Float[Tensor, "3 S R D"], before: Tensor, after: Tensor,
+                weight: Float[Tensor, " B"]) -> Float[Tensor, "B 3 R D"]:
+    weight = weight[:, None, None, None]
+    return (1 - weight) * plane[:, before].transpose(0, 1) + weight * plane[:, after].transpose(0, 1)
+
+
+def _grid_sample(plane: Float[Tensor, "H X D"], x: Float[Tensor, " P"], y: Float[Tensor, " P"]) -> Float[Tensor, "P D"]:
+    grid = torch.stack([x, y], dim=-1)[None, :, None]
+    sampled = F.grid_sample(plane.permute(2, 0, 1)[None], grid, mode="bilinear", align_corners=True,
+                            padding_mode="border")
+    return sampled[0, :, :, 0].t()
+
+
+def _second_difference(plane: Tensor, axis: int) -> Tensor:
+    if plane.shape[axis] < 3:
+        return torch.zeros(())
+    return torch.diff(plane, n=2, dim=axis).square().mean()
