@@ -1,0 +1,167 @@
+"""The command at the door: every bad input is one clear line, exit code 2, and nothing left behind."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ani3d
+
+ROOT = Path(__file__).resolve().parent.parent
+JOINTS = 55
+
+
+def write_motion(path: Path, *, frames: int = 12, joints: int = JOINTS, **changes) -> Path:
+    """An AMASS-layout npz; `changes` replace or (with None) drop keys."""
+    arrays = {"poses": np.zeros((frames, 3 * joints), np.float32), "trans": np.zeros((frames, 3), np.float32),
+              "mocap_frame_rate": np.float32(30), "betas": np.zeros(10, np.float32), "gender": np.array("neutral")}
+    arrays |= changes
+    np.savez(path, **{key: value for key, value in arrays.items() if value is not None})
+    return path
+
+
+def write_parts(path: Path, *, nan: bool = False, weight: float = 1.0, drop: str = "") -> Path:
+    """A one-part character: a box of cloth around the pelvis, as a parts npz."""
+    corners = np.array([(x, y, z) for x in (-.2, .2) for y in (-.5, 0) for z in (-.2, .2)], np.float32)
+    faces = np.array([(0, 1, 3), (0, 3, 2), (4, 6, 7), (4, 7, 5), (0, 4, 5), (0, 5, 1), (2, 3, 7), (2, 7, 6)], np.int32)
+    weights = np.zeros((8, JOINTS), np.float32)
+    weights[:, 0] = weight
+    if nan:
+        corners[3, 1] = np.nan
+    arrays: dict[str, np.ndarray] = {}
+    for part in ("body", "dress", "collider"):
+        arrays |= {f"{part}_v": corners, f"{part}_w": weights, f"{part}_f": faces,
+                   f"{part}_vt": np.zeros((8, 2), np.float32), f"{part}_ft": faces}
+    joints = np.zeros((JOINTS, 3), np.float32)
+    parents = np.arange(JOINTS) - 1
+    arrays |= {"joints": joints, "parents": parents, "joint_names": np.array([f"j{i}" for i in range(JOINTS)]),
+               "parts": np.array([(p, "") for p in ("body", "dress", "collider")]), "license": np.array("CC0-1.0")}
+    arrays.pop(drop, None)
+    np.savez(path, **arrays)
+    return path
+
+
+def truncated(path: Path) -> Path:
+    content = path.read_bytes()
+    path.write_bytes(content[:len(content) // 2])
+    return path
+
+
+BAD_MOTIONS = {
+    "missing file": (lambda d: d / "none.npz", "none.npz"),
+    "truncated npz": (lambda d: truncated(write_motion(d / "m.npz")), "m.npz"),
+    "not an npz": (lambda d: (d / "m.npz").write_text("hello") and d / "m.npz", "m.npz"),
+    "wrong keys": (lambda d: write_motion(d / "m.npz", poses=None), "poses"),
+    "another joint count": (lambda d: write_motion(d / "m.npz", joints=24), "joint"),
+    "zero frames": (lambda d: write_motion(d / "m.npz", frames=0), "frames"),
+    "nan pose": (lambda d: write_motion(d / "m.npz", trans=np.full((12, 3), np.nan, np.float32)), "NaN"),
+    "frame rate zero": (lambda d: write_motion(d / "m.npz", mocap_frame_rate=np.float32(0)), "rate"),
+    "pickled keys": (lambda d: write_motion(d / "m.npz", poses=np.array([{}], dtype=object)), "m.npz"),
+    "unknown name": (lambda d: Path("moonwalk"), "moonwalk"),
+}
+
+BAD_AVATARS = {
+    "missing file": (lambda d: d / "none.npz", "none.npz"),
+    "truncated npz": (lambda d: truncated(write_parts(d / "a.npz")), "a.npz"),
+    "wrong keys": (lambda d: write_parts(d / "a.npz", drop="dress_w"), "dress_w"),
+    "no skeleton": (lambda d: write_parts(d / "a.npz", drop="joints"), "joints"),
+    "nan vertices": (lambda d: write_parts(d / "a.npz", nan=True), "NaN"),
+    "weights that do not sum to one": (lambda d: write_parts(d / "a.npz", weight=0.7), "sum"),
+    "unknown kind": (lambda d: (d / "a.txt").write_text("x") and d / "a.txt", "a.txt"),
+}
+
+
+def expect_one_line(capsys, argv: list[str], word: str) -> str:
+    assert ani3d.main(argv) == 2
+    message = capsys.readouterr().err.strip()
+    assert message.startswith("ani3d: ") and "\n" not in message and "Traceback" not in message
+    assert word.lower() in message.lower(), message
+    return message
+
+
+@pytest.mark.parametrize("case", BAD_MOTIONS)
+def test_bad_motion_is_one_line_and_leaves_nothing(case, tmp_path, capsys):
+    make, word = BAD_MOTIONS[case]
+    motion = make(tmp_path)
+    output = tmp_path / "out" / "x.bake"
+    expect_one_line(capsys, ["bake", "builtin", str(motion), "-o", str(output)], word)
+    assert not output.parent.exists()
+
+
+@pytest.mark.parametrize("case", BAD_AVATARS)
+def test_bad_avatar_is_one_line_and_leaves_nothing(case, tmp_path, capsys):
+    make, word = BAD_AVATARS[case]
+    avatar = make(tmp_path)
+    output = tmp_path / "out" / "x.bake"
+    expect_one_line(capsys, ["bake", str(avatar), "walk", "--parts", "body,dress", "-o", str(output)], word)
+    assert not output.parent.exists()
+
+
+def test_output_that_cannot_be_written_is_one_line(tmp_path, capsys):
+    (tmp_path / "file").write_text("kept")
+    expect_one_line(capsys, ["bake", "builtin", "walk", "-o", str(tmp_path / "file" / "x.bake")], "cannot be written")
+    expect_one_line(capsys, ["bake", "builtin", "walk", "-o", str(tmp_path / "file")], "is a file")
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize("settings, word", [
+    (["--set", "optimise.speed=3"], "no setting 'speed'"), (["--set", "optimise=3"], "section"),
+    (["--set", "coarse.width"], "FIELD=VALUE"), (["--set", "coarse.width=wide"], "must be a int"),
+    (["--set", "coarse.width=100"], "multiple of 16"), (["--set", "coarse.trajectories=0"], "trajectories"),
+])
+def test_bad_setting_is_one_line(settings, word, tmp_path, capsys):
+    expect_one_line(capsys, ["bake", "builtin", "walk", "-o", str(tmp_path / "x.bake"), *settings], word)
+    assert not (tmp_path / "x.bake").exists()
+
+
+def test_frames_outside_the_motion_are_one_line(tmp_path, capsys):
+    motion = write_motion(tmp_path / "m.npz")
+    argv = ["bake", "builtin", str(motion), "-o", str(tmp_path / "x.bake"), "--frames", "50:60"]
+    expect_one_line(capsys, argv, "12 frames")
+
+
+@pytest.mark.parametrize("argv", [
+    ["render", "none.ani3d", "-o", "x.mp4"], ["inspect", "none.ani3d"], ["status", "none.bake"],
+    ["prior", "info", "none"],
+])
+def test_missing_file_is_one_line_for_every_command(argv, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    expect_one_line(capsys, argv, "none")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_use_exits_with_two():
+    for argv in ([], ["bake"], ["render", "x", "-o", "y", "--size", "big"], ["nonsense"]):
+        with pytest.raises(SystemExit) as stop:
+            ani3d.main(argv)
+        assert stop.value.code == 2
+
+
+def test_every_command_has_a_manual(capsys):
+    for command in ("demo", "bake", "status", "play", "render", "inspect", "prior", "bench"):
+        with pytest.raises(SystemExit) as stop:
+            ani3d.main([command, "--help"])
+        assert stop.value.code == 0 and command in capsys.readouterr().out
+
+
+def test_settings_are_shown_and_changed_by_set(tmp_path, capsys):
+    argv = ["bake", "builtin", "walk", "-o", str(tmp_path / "x.bake"), "--show-settings",
+            "--set", "coarse.trajectories=2"]
+    assert ani3d.main(argv) == 0
+    assert "coarse.trajectories = 2" in capsys.readouterr().out
+    assert not (tmp_path / "x.bake").exists()
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
+def test_read_only_folder_is_one_line(tmp_path, capsys):
+    tmp_path.chmod(0o500)
+    expect_one_line(capsys, ["bake", "builtin", "walk", "-o", str(tmp_path / "x.bake")], "cannot be written")
+
+
+def test_installed_command_runs():
+    done = subprocess.run([sys.executable, "-m", "ani3d", "--version"], cwd=ROOT, capture_output=True, text=True,
+                          check=True)
+    assert done.stdout.strip() == f"ani3d {ani3d.__version__}"
