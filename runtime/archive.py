@@ -1,0 +1,159 @@
+"""A strict zip: the container of a bundle (BUNDLE.md). Named byte strings, nothing else.
+
+The reader takes the subset of zip that the writer makes: no comments, extra fields, encryption, gaps, overlaps,
+prefixes or trailing bytes. So a file has one reading, and what it may cost in memory is known before inflating.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+
+from runtime.errors import InputError
+
+MAX_ENTRIES = 1024
+"""Entries of one archive."""
+MAX_ENTRY_BYTES = 1 << 30
+"""Inflated size of one entry."""
+MAX_TOTAL_BYTES = 2 << 30
+"""Size of the file, and inflated size of all entries."""
+FREE_BYTES = 64 << 20
+"""Inflated bytes any archive may have, however small the file is."""
+MAX_RATIO = 100
+"""Inflated bytes per byte of the file, beyond `FREE_BYTES`. Deflate itself can reach 1032."""
+NAME = re.compile(r"[a-z0-9_]{1,40}(/[a-z0-9_]{1,40}){0,3}\.[a-z0-9]{1,8}")
+"""Entry names: relative, lower case, `/` between folders."""
+
+_LOCAL_HEADER_BYTES = 30
+_END_RECORD = struct.Struct("<4s4H2LH")
+_DEFECTS = (zipfile.BadZipFile, zlib.error, EOFError, struct.error, ValueError, NotImplementedError,
+            RuntimeError, OverflowError, KeyError, IndexError)
+"""What Python's zipfile raises on damaged input."""
+
+
+def write_archive(path: Path, entries: dict[str, bytes]) -> dict[str, int]:
+    """Write `entries` in their order, atomically; returns the stored bytes of each.
+
+    Equal entries give equal bytes (with one version of zlib): timestamps and attributes are fixed, and an entry
+    is deflated where that makes it smaller.
+    """
+    stored: dict[str, int] = {}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", allowZip64=False) as archive:
+        for name, content in entries.items():
+            assert NAME.fullmatch(name), name
+            info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+            info.create_system = 3
+            info.external_attr = 0o644 << 16
+            smaller = len(zlib.compress(content, 6)) < len(content)
+            archive.writestr(info, content, zipfile.ZIP_DEFLATED if smaller else zipfile.ZIP_STORED, 6)
+            stored[name] = info.compress_size
+    write_atomically(path, buffer.getvalue())
+    return stored
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace `path` by `content`, or leave it as it was; raises `InputError` where it cannot be written."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content)
+        os.replace(part, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+class Archive:
+    """An opened archive whose structure has been checked; contents are checked (crc) as they are read.
+
+    Every method raises `InputError` naming the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the file and its directory."""
+        self.path = path
+        content = _file_content(path)
+        try:
+            self._zip = zipfile.ZipFile(io.BytesIO(content))
+            _check_structure(path, content, self._zip)
+        except InputError:
+            raise
+        except _DEFECTS as error:
+            raise InputError(f"{path}: is damaged ({_reason(error)}); copy it again") from None
+        self._entries = {info.filename: info for info in self._zip.infolist()}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Entry names in file order."""
+        return tuple(self._entries)
+
+    def size(self, name: str) -> int:
+        """Inflated bytes of an entry."""
+        return self._entries[name].file_size
+
+    def stored_size(self, name: str) -> int:
+        """Bytes of an entry in the file."""
+        return self._entries[name].compress_size
+
+    def read(self, name: str) -> bytes:
+        """The content of an entry; at most `size(name)` bytes are inflated."""
+        try:
+            return self._zip.read(self._entries[name])
+        except _DEFECTS as error:
+            raise InputError(f"{self.path}/{name}: is damaged ({_reason(error)}); copy the file again") from None
+
+
+def _file_content(path: Path) -> bytes:
+    """All bytes of a file of acceptable size."""
+    try:
+        size = path.stat().st_size
+        if size > MAX_TOTAL_BYTES:
+            raise InputError(f"{path}: {size} bytes, at most {MAX_TOTAL_BYTES} are read")
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    if not content.startswith(b"PK\x03\x04"):
+        raise InputError(f"{path}: is not an ani3d bundle (a zip); give a file made by `ani3d bake`")
+    return content
+
+
+def _check_structure(path: Path, content: bytes, archive: zipfile.ZipFile) -> None:
+    """Raise unless entries fill the file from its first byte to its last, within the limits."""
+    signature, *_, directory_bytes, directory_start, comment = _END_RECORD.unpack(content[-_END_RECORD.size:])
+    if signature != b"PK\x05\x06" or comment:
+        raise InputError(f"{path}: is cut off, or has bytes after its end; copy it again")
+    infos = archive.infolist()
+    if len(infos) > MAX_ENTRIES:
+        raise InputError(f"{path}: {len(infos)} entries, at most {MAX_ENTRIES} are read")
+    names = [info.filename for info in infos]
+    if len(set(names)) != len(names):
+        raise InputError(f"{path}: two entries have the same name")
+    position = 0
+    for info in infos:
+        if not NAME.fullmatch(info.orig_filename):
+            raise InputError(f"{path}: an entry's name is not allowed: {info.orig_filename[:80]!r}")
+        if info.flag_bits or info.extra or info.comment or info.compress_type not in (0, 8):
+            raise InputError(f"{path}/{info.filename}: uses a zip feature that bundles do not")
+        if info.file_size > MAX_ENTRY_BYTES:
+            raise InputError(f"{path}/{info.filename}: {info.file_size} bytes, at most {MAX_ENTRY_BYTES} are read")
+        if info.header_offset != position:
+            raise InputError(f"{path}/{info.filename}: is not where the file's directory should have it")
+        position += _LOCAL_HEADER_BYTES + len(info.filename) + info.compress_size
+    if position != directory_start or directory_start + directory_bytes + _END_RECORD.size != len(content):
+        raise InputError(f"{path}: has bytes that belong to no entry")
+    total = sum(info.file_size for info in infos)
+    if total > min(MAX_TOTAL_BYTES, FREE_BYTES + MAX_RATIO * len(content)):
+        raise InputError(f"{path}: would inflate from {len(content)} to {total} bytes; refused")
+
+
+def _reason(error: Exception) -> str:
+    """One line of another library's error."""
+    return str(error).splitlines()[0][:120] if str(error) else type(error).__name__
