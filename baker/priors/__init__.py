@@ -1,0 +1,71 @@
+"""Video priors: flow models of videos of people, conditioned on pose, reference and, where they can, the coarse
+video (DESIGN §9). One Protocol, one dictionary of loaders.
+
+Latents are [C t h w] float32 on the prior's device; t counts latent frames (the first frame alone, then fours).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
+
+import numpy as np
+from torch import Tensor
+
+from baker.conditions import Conditions
+
+PriorName = Literal["embedded"]
+"""`embedded`: a small Wan-architecture transformer, weights shipped, made for a CPU."""
+
+
+@runtime_checkable
+class VideoPrior(Protocol):
+    """A flow-matching video model with its codec. v = noise - data; x0 = x - sigma v (facts §4.4)."""
+
+    @property
+    def window(self) -> int:
+        """Frames it works on at once, 4 k + 1."""
+
+    @property
+    def size_multiple(self) -> int:
+        """Both sides of the picture must be multiples of this [px]."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever the prior's answers may: a bake made with another is made anew."""
+
+    def encode(self, rgb: np.ndarray) -> Tensor:
+        """Latents [C t h w] of a video uint8 [T H X 3]."""
+
+    def decode(self, latents: Tensor) -> np.ndarray:
+        """Video uint8 [T H X 3] of latents [C t h w]."""
+
+    def latent_mask(self, preserved: np.ndarray) -> Tensor:
+        """Mask [1 t h w] in [0, 1] of a mask uint8 [T H X], conservative at garment edges."""
+
+    def prepare(self, conditions: Conditions) -> Any:
+        """What `velocity` needs of the conditions, computed once per window; opaque to the caller."""
+
+    def velocity(self, x: Tensor, sigma: float, prepared: Any) -> Tensor:
+        """Velocity [C t h w] at latents x [C t h w] and noise level sigma in (0, 1]."""
+
+
+def load_prior(name: PriorName, path: Path | None = None) -> VideoPrior:
+    """The prior called `name`, from its weights file `path` (None: the shipped one).
+
+    Raises ValueError for an unknown name and `InputError` for weights that are absent or damaged.
+    """
+    if name not in LOADERS:
+        raise ValueError(f'video prior "{name}" is not known; choose one of {", ".join(get_args(PriorName))}')
+    return LOADERS[name](path)
+
+
+def _load_embedded(path: Path | None) -> VideoPrior:
+    from baker.priors.embedded import SHIPPED, EmbeddedPrior
+
+    return EmbeddedPrior.load(path or SHIPPED)
+
+
+LOADERS: dict[str, Callable[[Path | None], VideoPrior]] = {"embedded": _load_embedded}
+"""The loader of each name. Each imports its packages itself, so that a missing one is reported by the loader."""
