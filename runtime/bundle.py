@@ -13,7 +13,10 @@ import numpy as np
 from runtime import bundle_blocks as blocks
 from runtime.archive import Archive, write_archive
 from runtime.errors import InputError
+from runtime.lod import lod_order, reorder
 from runtime.types import Bundle, Clip, Manifest, Motion, OffsetTexture, Residual, Rig
+
+__all__ = ["GROUPS", "MANIFEST", "VERSION", "lod_order", "open_bundle", "read_bundle", "reorder", "write_bundle"]
 
 VERSION = 1
 """The version this module writes, and the only one it reads."""
