@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Float
@@ -34,6 +35,7 @@ def pose_gaussians(gaussians: GaussianSet, rig: Rig, matrices: Float[np.ndarray,
 
 
 @njit(cache=True, parallel=True)
+@no_type_check
 def _pose(means, quats, skin_joints, skin_weights, matrices):
     """Means [N 3] and quaternions [N 4] under blended matrices [J 3 4]."""
     count, influences = skin_joints.shape
@@ -61,6 +63,7 @@ def _pose(means, quats, skin_joints, skin_weights, matrices):
 
 
 @njit(cache=True)
+@no_type_check
 def _nearest_quaternion(m):
     """Unit quaternion (w >= 0) of the rotation nearest to the left 3x3 of `m`; the identity for a zero matrix."""
     norm = 0.0
