@@ -1,0 +1,464 @@
+"""Cloth simulation on a moving avatar: the truth that evaluation compares with, and training data for the prior.
+
+Extended position-based dynamics with small substeps (Macklin et al. 2016, 2019), solved in sequence so that
+results are bit-equal on one machine. Cloth collides with the skinned body surface itself; capsules inside the
+limbs only keep fast limbs from tunnelling through. Garments do not collide with themselves or each other.
+Letters: V garment vertices, B body samples, S pose samples (several a frame). Metres, seconds, kilograms.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import dijkstra
+
+from baker import cloth_kernels as kernels
+from baker.avatar import Avatar, Garment, SkinnedMesh
+from baker.meshes import face_areas, ride
+from runtime import rotations
+from runtime.errors import InputError
+from runtime.skinning import blend, pose_gaussians, skinning_matrices
+from runtime.types import GaussianSet, Motion, Rig
+
+ARM_NAMES = re.compile(r"upper_?arm|lower_?arm|fore_?arm|(left|right|[lr][_.])_?arm|arm[_.]?[lr]\b|shoulder|elbow|"
+                       r"wrist|hand|clavicle", re.IGNORECASE)
+"""Joints whose flesh skirts do not collide with: hands would drag them (facts/data.md §5)."""
+SEARCH_RADIUS = 0.05
+"""How far from the body a cloth vertex looks for contact [m]; limbs move less in one pose interval."""
+SAMPLE_SPACING = 0.02
+"""Body edges longer than this also get a contact sample at their middle [m]."""
+MIN_CLEARANCE = 0.001
+"""Kept from the skin even where the rest pose has the garment inside it [m]."""
+
+
+@dataclass(frozen=True)
+class ClothConfig:
+    """Material and solver. Defaults: a light woven skirt; measured values in tests/test_cloth.py."""
+
+    substeps: int = 20
+    """Solver steps per 1/30 s (facts/data.md §5)."""
+    pose_samples: int = 2
+    """Body poses, interpolated on the rotations, and contact searches per 1/30 s; linear in between."""
+    gravity: float = 9.81
+    """[m/s2], along -y."""
+    density: float = 0.2
+    """Mass per area [kg/m2]; light cotton weighs 0.1 to 0.25."""
+    stretch_compliance: float = 2e-4
+    """Of edges along the weave [m/N]; its inverse over a square is the membrane stiffness, 5 kN/m."""
+    shear_compliance: float = 5e-3
+    """Of the diagonals of quads [m/N]; woven cloth shears some ten times more easily than it stretches."""
+    bend_compliance: float = 2.0
+    """Of the distance across an edge [m/N]; chosen by eye for folds of some 10 cm."""
+    tether_slack: float = 1.03
+    """A vertex stays within this times its distance along the cloth from the nearest pin."""
+    friction: float = 0.3
+    """Coulomb coefficient, cloth on skin (facts/data.md §5)."""
+    thickness: float = 0.005
+    """Distance kept from the skin [m], less where the rest pose has less; covers the sag of the body's curve
+    between cloth vertices 3 cm apart, 0.03^2 / (8 * 0.06) = 2 mm."""
+    damping: float = 0.5
+    """Rate at which velocities decay [1/s]."""
+    drag: float = 1.2
+    """Drag coefficient of cloth moving along its normal in still air (flat plate: 1.2)."""
+    lead_in_seconds: float = 1.0
+    """From the rest pose to the first frame, before frame 0 [s]; facts/data.md §5 asks for 20 frames or more."""
+    max_speed: float = 15.0
+    """Cap on cloth velocities [m/s]; a sprinter's foot reaches 20, a skirt's hem on a twirl 6."""
+    seed: int = 0
+    """Of the order in which constraints are solved."""
+
+    def draft(self) -> ClothConfig:
+        """A preset about twice as fast, with about twice the stretch."""
+        return replace(self, substeps=10, pose_samples=1)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A simulated motion."""
+
+    avatar: Avatar
+    motion: Motion
+    garment_vertices: tuple[np.ndarray, ...]
+    """Per garment of the avatar, its vertices in the world at every frame, float32 [T V 3]."""
+
+    def posed(self, frame: int) -> GaussianSet:
+        """The avatar's Gaussians in the world: garments ride on the simulated mesh, all else is rigid skinning."""
+        rigid = pose_gaussians(self.avatar.gaussians, self.avatar.rig, self.motion, frame)
+        means, quats, log_scales = rigid.means.copy(), rigid.quats_wxyz.copy(), rigid.log_scales.copy()
+        for garment, vertices in zip(self.avatar.garments, self.garment_vertices, strict=True):
+            rows = garment.gaussian_indices
+            means[rows], quats[rows], log_scales[rows] = ride(self.avatar.gaussians, garment, vertices[frame])
+        return replace(rigid, means=means, quats_wxyz=quats, log_scales=log_scales)
+
+
+@dataclass(frozen=True)
+class TruthResidual:
+    """What rigid skinning misses of a truth."""
+
+    moving: Int[np.ndarray, " M"]
+    """Gaussians that may move, ascending."""
+    d_means: Float[np.ndarray, "T M 3"]
+    """Rest-pose offsets [m] that reproduce the truth's centres through skinning."""
+    distances: Float[np.ndarray, "T M"]
+    """Distance in the world between the rigid and the true centres [m]."""
+
+
+def simulate(avatar: Avatar, motion: Motion, config: ClothConfig, *,
+             progress: Callable[[int, int], None] | None = None) -> Truth:
+    """Simulate every garment of `avatar` over `motion`. `progress` is called with (frames done, frames).
+
+    Raises `InputError` if the avatar has no garments, or a garment has no pinned vertex.
+    """
+    if not avatar.garments:
+        raise InputError(f"{avatar.name}: has no garments to simulate; use an avatar with loose cloth")
+    motion.check(avatar.name, rig=avatar.rig)
+    track = _pose_track(motion, config)
+    collider = _Collider.of(avatar)
+    total, done = motion.frames * len(avatar.garments), 0
+    simulated = []
+    for garment in avatar.garments:
+        cloth = _Cloth.at_rest(garment, avatar, collider, config, track)
+        frames = np.empty((motion.frames, len(garment.mesh.vertices), 3), np.float32)
+        for sample in range(1, track.poses.frames):
+            cloth.advance_to(sample)
+            frame, part = divmod(sample - track.first, track.per_frame)
+            if frame >= 0 and part == 0:
+                frames[frame] = cloth.visible_positions()
+                done += 1
+                if progress is not None:
+                    progress(done, total)
+        simulated.append(frames)
+    return Truth(avatar=avatar, motion=motion, garment_vertices=tuple(simulated))
+
+
+def rigid_vertices(avatar: Avatar, garment: Garment, motion: Motion, frame: int) -> Float[np.ndarray, "V 3"]:
+    """A garment's vertices in the world by linear blend skinning alone."""
+    return _skin(garment.mesh, skinning_matrices(avatar.rig, motion, frame))
+
+
+def truth_residual(avatar: Avatar, motion: Motion, truth: Truth) -> TruthResidual:
+    """Rest-pose offsets that take rigid skinning to the truth: the inverse of each Gaussian's blended matrix."""
+    moving = np.flatnonzero(avatar.gaussians.may_move)
+    rest = avatar.gaussians.means[moving].astype(np.float64)
+    d_means = np.zeros((motion.frames, len(moving), 3), np.float32)
+    distances = np.zeros((motion.frames, len(moving)), np.float32)
+    joints, weights = avatar.rig.skin_joints[moving], avatar.rig.skin_weights[moving].astype(np.float64)
+    for frame in range(motion.frames):
+        blended = blend(skinning_matrices(avatar.rig, motion, frame).astype(np.float64), joints, weights)
+        true = truth.posed(frame).means[moving].astype(np.float64)
+        off = true - blended[:, :3, 3]
+        d_means[frame] = np.linalg.solve(blended[:, :3, :3], off[..., None])[..., 0] - rest
+        rigid = np.einsum("mij,mj->mi", blended[:, :3, :3], rest)
+        distances[frame] = np.linalg.norm(off - rigid, axis=1)
+    return TruthResidual(moving=moving, d_means=d_means, distances=distances)
+
+
+def edge_strains(garment: Garment, vertices: Float[np.ndarray, "T V 3"]) -> Float[np.ndarray, "T E"]:
+    """Relative change of length of every edge of a garment between its rest pose and simulated frames."""
+    edges = _edges_and_diagonals(garment.mesh)[0]
+    rest = np.linalg.norm(np.diff(garment.mesh.vertices[edges].astype(np.float64), axis=1)[:, 0], axis=1)
+    lengths = np.linalg.norm(np.diff(vertices[:, edges].astype(np.float64), axis=2)[:, :, 0], axis=2)
+    return lengths / rest - 1.0
+
+
+def penetrations(avatar: Avatar, garment: Garment, motion: Motion, *, frame: int,
+                 vertices: Float[np.ndarray, "V 3"]) -> Float[np.ndarray, " V"]:
+    """Exact depth [m] of each free vertex inside the skinned body surface, arms left out; 0 outside or pinned."""
+    body = _skin(avatar.body, skinning_matrices(avatar.rig, motion, frame))
+    arm = _arm_share(avatar.body, avatar.rig) > 0.5
+    faces = np.ascontiguousarray(avatar.body.faces[~arm[avatar.body.faces].any(1)], np.int64)
+    depths = np.empty(len(vertices))
+    kernels.penetration_depths(vertices.astype(np.float64), body, faces, depths)
+    return np.where(garment.pinned, 0.0, depths)
+
+
+@dataclass(frozen=True)
+class _Track:
+    """The motion resampled, with its lead-in."""
+
+    poses: Motion
+    first: int
+    """Sample of the motion's frame 0."""
+    per_frame: int
+    """Samples a frame."""
+    substeps: int
+    """Solver steps a sample."""
+
+
+def _pose_track(motion: Motion, config: ClothConfig) -> _Track:
+    """Resample to several poses a frame by slerp, and prepend the lead-in."""
+    per_frame = max(1, round(config.pose_samples * 30 / motion.fps))
+    rate = motion.fps * per_frame
+    substeps = max(1, round(config.substeps * 30 / rate))
+    quats = rotations.normalize(motion.quats_wxyz.astype(np.float64))
+    roots = motion.root_translations.astype(np.float64)
+    between_quats = [rotations.slerp(quats[:-1], quats[1:], j / per_frame) for j in range(per_frame)]
+    between_roots = [roots[:-1] + j / per_frame * (roots[1:] - roots[:-1]) for j in range(per_frame)]
+    lead_quats, lead_roots = _lead_in(quats, roots, motion.fps, rate, config.lead_in_seconds)
+    poses = Motion(
+        fps=rate, joint_names=motion.joint_names,
+        quats_wxyz=np.concatenate([lead_quats, np.stack(between_quats, 1).reshape(-1, *quats.shape[1:]), quats[-1:]]),
+        root_translations=np.concatenate([lead_roots, np.stack(between_roots, 1).reshape(-1, 3), roots[-1:]]))
+    return _Track(poses=poses, first=len(lead_roots), per_frame=per_frame, substeps=substeps)
+
+
+def _lead_in(quats: np.ndarray, roots: np.ndarray, fps: float, rate: float,
+             seconds: float) -> tuple[np.ndarray, np.ndarray]:
+    """Poses before frame 0: from the rest pose (turned as the first frame is) to the first frame.
+
+    In its last 0.3 s the body gathers the speed of the first frame, so that cloth is not jerked at frame 0.
+    """
+    count = max(1, round(seconds * rate))
+    run_up = min(0.3, seconds)
+    following = min(1, len(quats) - 1)
+    rest = np.zeros_like(quats[0])
+    rest[:, 0] = 1.0
+    rest[0] = quats[0, 0]
+    out_quats, out_roots = [], []
+    for sample in range(count):
+        time = (sample - count) / rate
+        ramp = np.clip(1.0 + time / run_up, 0.0, 1.0)
+        # Time at which the first two frames are extrapolated: its rate goes from 0 to 1.
+        past = -run_up * (1.0 - ramp ** 2) / 2.0
+        pose = rotations.slerp(quats[0], quats[following], float(past * fps))
+        blend_in = np.clip((time + seconds) / (0.6 * seconds), 0.0, 1.0)
+        weight = float(blend_in * blend_in * (3 - 2 * blend_in))
+        pose[1:] = rotations.slerp(rest, pose, weight)[1:]
+        out_quats.append(pose)
+        out_roots.append(roots[0] + past * fps * (roots[following] - roots[0]))
+    return np.stack(out_quats), np.stack(out_roots)
+
+
+@dataclass(frozen=True)
+class _Collider:
+    """Samples on the body's surface, and capsules inside it."""
+
+    mesh: SkinnedMesh
+    corners: np.ndarray
+    """Vertices each sample lies between, int64 [B 3]."""
+    shares: np.ndarray
+    """Their weights [B 3]."""
+    is_arm: np.ndarray
+    """Boolean [B]."""
+    core_joints: np.ndarray
+    """Joint that carries each capsule [K]."""
+    core_ends: np.ndarray
+    """Rest pose [K 2 3] [m]."""
+    core_radii: np.ndarray
+    """[K 2] [m]."""
+
+    @staticmethod
+    def of(avatar: Avatar) -> _Collider:
+        """Samples: vertices, and the middles of long edges and of the faces that have one."""
+        mesh = avatar.body
+        edges = _edges_and_diagonals(mesh)[0]
+        long = edges[_lengths(mesh.vertices, edges) > SAMPLE_SPACING]
+        sides = np.stack([_lengths(mesh.vertices, mesh.faces[:, pair]) for pair in ([0, 1], [1, 2], [2, 0])])
+        wide = mesh.faces[sides.max(0) > SAMPLE_SPACING].astype(np.int64)
+        used = np.unique(mesh.faces).astype(np.int64)
+        corners = np.concatenate([np.repeat(used[:, None], 3, 1), long[:, [0, 1, 1]], wide])
+        shares = np.repeat(np.array([[1.0, 0, 0], [0.5, 0.5, 0], [1 / 3, 1 / 3, 1 / 3]]),
+                           [len(used), len(long), len(wide)], axis=0)
+        arm = _arm_share(mesh, avatar.rig)
+        joints, ends, radii = _fit_cores(avatar)
+        return _Collider(mesh=mesh, corners=corners, shares=shares, core_joints=joints, core_ends=ends,
+                         core_radii=radii, is_arm=np.einsum("bc,bc->b", shares, arm[corners]) > 0.5)
+
+    def at(self, matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Sample positions [B 3], their normals [B 3] and capsule ends [K 2 3] under skinning matrices."""
+        vertices = _skin(self.mesh, matrices)
+        normals = np.empty_like(vertices)
+        kernels.vertex_normals(vertices, self.mesh.faces, normals)
+        points = np.einsum("bc,bci->bi", self.shares, vertices[self.corners])
+        blended = np.einsum("bc,bci->bi", self.shares, normals[self.corners])
+        blended /= np.maximum(np.linalg.norm(blended, axis=1, keepdims=True), 1e-12)
+        carry = matrices[self.core_joints].astype(np.float64)
+        cores = np.einsum("kij,kej->kei", carry[:, :3, :3], self.core_ends) + carry[:, None, :3, 3]
+        return points, blended, cores
+
+
+class _Cloth:
+    """One garment while it is simulated."""
+
+    def __init__(self, garment: Garment, avatar: Avatar, collider: _Collider, config: ClothConfig,
+                 track: _Track) -> None:
+        mesh, step = garment.mesh, 1.0 / (track.poses.fps * track.substeps)
+        self.garment, self.rig, self.collider, self.track = garment, avatar.rig, collider, track
+        self.constraints = _constraints(garment, config)
+        self.free = ~garment.pinned
+        self.is_arm = _arm_share(mesh, avatar.rig) > 0.3
+        self.contacts = np.full(len(mesh.vertices), -1, np.int32)
+        # Air of 1.2 kg/m3: deceleration = 1/2 rho Cd v^2 / density.
+        self.physics = kernels.Physics(
+            step=step, gravity=config.gravity, drag=0.5 * 1.2 * config.drag / config.density,
+            keep=float(np.exp(-config.damping * step)), friction=config.friction, max_speed=config.max_speed,
+            max_push=0.01)
+        rest_points, rest_normals, _ = collider.at(np.repeat(np.eye(4)[None], avatar.rig.joint_count, 0))
+        rest = mesh.vertices.astype(np.float64)
+        self._find_contacts(rest, rest_points, SEARCH_RADIUS)
+        distance = np.einsum("vi,vi->v", rest - rest_points[self.contacts], rest_normals[self.contacts])
+        near = (self.contacts >= 0) & (distance < config.thickness)
+        self.clearances = np.where(near, np.maximum(distance, MIN_CLEARANCE), config.thickness)
+        matrices = skinning_matrices(avatar.rig, track.poses, 0)
+        self.body = collider.at(matrices)
+        self.pins = _skin(mesh, matrices)
+        self.sheet = kernels.Sheet(
+            positions=self.pins.copy(), velocities=np.zeros_like(self.pins), previous=self.pins.copy(),
+            normals=np.zeros_like(self.pins),
+            inverse_masses=np.where(garment.pinned, 0.0, 1.0 / _masses(mesh, config.density)))
+
+    @staticmethod
+    def at_rest(garment: Garment, avatar: Avatar, collider: _Collider, config: ClothConfig,
+                track: _Track) -> _Cloth:
+        """A garment at the start of the lead-in, skinned and still."""
+        if not garment.pinned.any():
+            raise InputError(f"{avatar.name}: garment {garment.name} has no pinned vertices; pin its waistband")
+        return _Cloth(garment, avatar, collider, config, track)
+
+    def advance_to(self, sample: int) -> None:
+        """From the previous pose sample to this one."""
+        matrices = skinning_matrices(self.rig, self.track.poses, sample)
+        before, after = self.body, self.collider.at(matrices)
+        pins = _skin(self.garment.mesh, matrices)
+        half = 0.5 / self.track.poses.fps
+        expected = self.sheet.positions + half * self.sheet.velocities
+        self._find_contacts(expected, 0.5 * (before[0] + after[0]), SEARCH_RADIUS)
+        kernels.vertex_normals(self.sheet.positions, self.garment.mesh.faces, self.sheet.normals)
+        body = kernels.Body(
+            points0=before[0], points1=after[0], normals0=before[1], normals1=after[1], cores0=before[2],
+            cores1=after[2], radii=self.collider.core_radii, contacts=self.contacts, clearances=self.clearances,
+            pins0=self.pins, pins1=pins)
+        kernels.advance(self.sheet, self.constraints, body, self.physics, self.track.substeps)
+        self.body, self.pins = after, pins
+
+    def visible_positions(self) -> np.ndarray:
+        """The positions, pushed out of the body's surface as it is now."""
+        shown = self.sheet.positions.copy()
+        for _ in range(2):
+            self._find_contacts(shown, self.body[0], SEARCH_RADIUS)
+            kernels.push_out(shown, self.free, self.body[0], self.body[1], self.contacts, self.clearances)
+        return shown.astype(np.float32)
+
+    def _find_contacts(self, positions: np.ndarray, samples: np.ndarray, radius: float) -> None:
+        kernels.nearest_samples(positions, self.is_arm, samples, self.collider.is_arm, radius, self.contacts)
+
+
+def _constraints(garment: Garment, config: ClothConfig) -> kernels.Constraints:
+    """Edges, shear and bending in a random order, and tethers along the cloth to the nearest pin."""
+    mesh = garment.mesh
+    rest = mesh.vertices.astype(np.float64)
+    edges, is_diagonal, across, across_is_diagonal = _edges_and_diagonals(mesh)
+    pairs = np.concatenate([edges, across])
+    compliance = np.concatenate([
+        np.where(is_diagonal, config.shear_compliance, config.stretch_compliance),
+        np.where(across_is_diagonal, config.shear_compliance, config.bend_compliance)])
+    order = np.random.Generator(np.random.Philox(config.seed)).permutation(len(pairs))
+    pairs, compliance = pairs[order], compliance[order]
+    lengths = _lengths(rest, edges)
+    count = len(rest)
+    graph = coo_matrix((lengths, (edges[:, 0], edges[:, 1])), shape=(count, count)).tocsr()
+    reach, _, source = dijkstra(graph, directed=False, indices=np.flatnonzero(garment.pinned),
+                                return_predecessors=True, min_only=True)
+    tethered = np.isfinite(reach) & ~garment.pinned
+    return kernels.Constraints(
+        first=pairs[:, 0].astype(np.int32), second=pairs[:, 1].astype(np.int32), rest=_lengths(rest, pairs),
+        compliance=compliance, anchors=np.where(tethered, source, -1).astype(np.int32),
+        reaches=np.where(tethered, reach * config.tether_slack, 0.0))
+
+
+def _edges_and_diagonals(mesh: SkinnedMesh) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Edges [E 2], whether each is the diagonal of a quad [E]; vertex pairs across the inner edges [I 2], and
+    whether they cross a diagonal [I]. A diagonal is the longest edge of both its triangles."""
+    faces = mesh.faces.astype(np.int64)
+    halves = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    opposite = np.concatenate([faces[:, 2], faces[:, 0], faces[:, 1]])
+    length = _lengths(mesh.vertices, halves)
+    longest = np.tile(length.reshape(3, -1).max(0), 3)
+    edges, edge_of = np.unique(np.sort(halves, 1), axis=0, return_inverse=True)
+    edge_of = edge_of.ravel()
+    uses = np.bincount(edge_of, minlength=len(edges))
+    longest_in = np.bincount(edge_of, length >= longest - 1e-9, len(edges))
+    is_diagonal = (uses == 2) & (longest_in == 2)
+    order = np.argsort(edge_of, kind="stable")
+    start = np.concatenate([[0], np.cumsum(uses)[:-1]])
+    inner = np.flatnonzero(uses == 2)
+    across = np.stack([opposite[order[start[inner]]], opposite[order[start[inner] + 1]]], 1)
+    distinct = across[:, 0] != across[:, 1]
+    return edges, is_diagonal, across[distinct], is_diagonal[inner][distinct]
+
+
+def _fit_cores(avatar: Avatar) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Tapered capsules inside the legs and torso: joints [K], ends [K 2 3], radii [K 2], in the rest pose."""
+    rig, body = avatar.rig, avatar.body
+    arm = _arm_joints(rig)
+    origins = rig.T_world_joint_rest[:, :3, 3].astype(np.float64)
+    owner = body.skin_joints[np.arange(len(body.skin_joints)), body.skin_weights.argmax(1)]
+    free = np.concatenate([g.mesh.vertices[~g.pinned] for g in avatar.garments]).astype(np.float64)
+    joints, ends, radii = [], [], []
+    for joint in range(rig.joint_count):
+        children = [c for c in np.flatnonzero(np.asarray(rig.parents) == joint) if not arm[c]]
+        flesh = body.vertices[owner == joint].astype(np.float64)
+        if arm[joint] or not children or len(flesh) < 12:
+            continue
+        # Between the two children of a hub (hips), else along the bone.
+        hub = len(children) >= 2
+        segment = origins[children[:2]] if hub else np.stack([origins[joint], origins[children[0]]])
+        if np.linalg.norm(segment[1] - segment[0]) < 0.05:
+            continue
+        along, distance = _to_segment(flesh, segment)
+        halves = [(along > 0) & (along <= 0.5), (along >= 0.5) & (along < 1)]
+        if min(half.sum() for half in halves) < 4:
+            continue
+        radius = np.array([0.85 * np.percentile(distance[half], 10) for half in halves])
+        # At rest no garment may touch a capsule.
+        along, distance = _to_segment(free, segment)
+        depth = ((1 - along) * radius[0] + along * radius[1] - distance).max(initial=0.0)
+        radius -= max(0.0, depth + MIN_CLEARANCE if depth > 0 else 0.0)
+        if radius.min() > 0.01:
+            joints.append(joint), ends.append(segment), radii.append(radius)
+    return (np.array(joints, np.int64), np.array(ends, np.float64).reshape(-1, 2, 3),
+            np.array(radii, np.float64).reshape(-1, 2))
+
+
+def _to_segment(points: np.ndarray, segment: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Place along a segment, clipped to [0, 1], and distance from it, of points [R 3]."""
+    axis = segment[1] - segment[0]
+    along = np.clip((points - segment[0]) @ axis / (axis @ axis), 0.0, 1.0)
+    return along, np.linalg.norm(points - segment[0] - along[:, None] * axis, axis=1)
+
+
+def _arm_joints(rig: Rig) -> np.ndarray:
+    """Boolean [J]: arms and hands, by name, with everything below them."""
+    arm = np.zeros(rig.joint_count, bool)
+    for joint, (name, parent) in enumerate(zip(rig.joint_names, rig.parents, strict=True)):
+        arm[joint] = joint > 0 and (ARM_NAMES.search(name) is not None or arm[parent])
+    return arm
+
+
+def _arm_share(mesh: SkinnedMesh, rig: Rig) -> np.ndarray:
+    """Skinning weight [V] of each vertex on arms and hands."""
+    return (_arm_joints(rig)[mesh.skin_joints] * mesh.skin_weights).sum(1).astype(np.float64)
+
+
+def _masses(mesh: SkinnedMesh, density: float) -> np.ndarray:
+    """Vertex masses [V] [kg]: a third of the faces around each, not under a fifth of the median (slivers)."""
+    area = np.repeat(face_areas(mesh.vertices, mesh.faces) / 3.0, 3)
+    mass = density * np.bincount(mesh.faces.ravel(), area, len(mesh.vertices))
+    return np.maximum(mass, 0.2 * np.median(mass))
+
+
+def _skin(mesh: SkinnedMesh, matrices: np.ndarray) -> np.ndarray:
+    """Vertices [V 3] under skinning matrices [J 4 4], float64."""
+    out = np.empty((len(mesh.vertices), 3))
+    kernels.skin(mesh.vertices, mesh.skin_joints, mesh.skin_weights, matrices, out)
+    return out
+
+
+def _lengths(points: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Distances between the points of each pair."""
+    return np.linalg.norm(points[pairs[:, 0]].astype(np.float64) - points[pairs[:, 1]], axis=1)
