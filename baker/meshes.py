@@ -23,9 +23,9 @@ ColorAt = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 SAMPLES_PER_GAUSSIAN = 10
 LLOYD_ROUNDS = 4
-SIZE_OF_SPACING = 0.6
+SIZE_OF_SPACING = 0.66
 """Standard deviation over spacing. On a square grid the point farthest from all centres is then covered to
-1 - (1 - exp(-0.5 (0.707 / 0.6)^2))^4 = 0.94; a larger value closes it further and blurs the texture."""
+1 - (1 - exp(-0.5 (0.707 / 0.66)^2))^4 = 0.96; a larger value closes it further and blurs the texture."""
 THICKNESS_OF_SPACING = 0.08
 MIN_ALPHA = 0.12
 """Samples of the texture below this alpha are not surface (hair and lash cards)."""
