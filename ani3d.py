@@ -191,7 +191,7 @@ def run_bake(args: argparse.Namespace) -> None:
 
 def run_status(args: argparse.Namespace) -> None:
     """Print the stages of a bake."""
-    from baker.bake import status
+    from baker.stages import status
 
     rows = status(args.bake)
     if args.json:

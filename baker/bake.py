@@ -32,10 +32,6 @@ from runtime.errors import InputError
 from runtime.skinning import pose_gaussians
 from runtime.types import Bundle, Clip, Manifest, Motion, Residual
 
-STAGES = ("000_sources", "010_avatar", "020_coarse", "030_restore", "040_optimise", "050_distil", "060_bundle",
-          "070_report")
-
-
 @dataclass(frozen=True)
 class BakeRequest:
     """What the user asked for: inputs and choices that are no tuning."""
@@ -218,8 +214,7 @@ class _Pipeline:
         return Conditions(
             coarse=coarse.rgb, preserved=coarse.preserved,
             pose=pose_video(self.avatar_.rig, self.motion, coarse.cameras, pose_at),
-            reference=reference_image(self.avatar_.gaussians, self.avatar_.rig, size=size, background=self.background),
-            prompt="a person moving, clean background, rotating camera, photorealistic, high quality")
+            reference=reference_image(self.avatar_.gaussians, self.avatar_.rig, size=size, background=self.background))
 
     def restore(self, part: Path, coarse: Path) -> dict[str, Any]:
         pose_at = self.simulated(part) if self.prior is None else self.rigid
@@ -237,7 +232,8 @@ class _Pipeline:
 
     def simulated(self, part: Path) -> PoseAt:
         """Poses of a cloth simulation of the avatar's garments."""
-        truth = cloth.simulate(self.avatar_, self.motion, cloth.ClothConfig(), progress=self.progress.report)
+        truth = cloth.simulate(self.avatar_, self.motion, cloth.ClothConfig(),
+                               progress=lambda done, total: self.progress.report(done, total, "simulating cloth"))
         np.savez(part / "truth.npz", *truth.garment_vertices)
         return lru_cache(maxsize=400)(truth.posed)
 
@@ -313,15 +309,3 @@ def load_residual(path: Path) -> Residual:
                                      for key in ("mean", "texels", "texel_scales", "coefficients")})
               for name in ("d_means", "d_rotations", "d_log_scales")}
     return Residual(moving=arrays["moving"], **groups)
-
-
-def status(bake_dir: Path) -> list[dict[str, Any]]:
-    """One row per stage: `stage`, `state` (done, interrupted, absent), `seconds`."""
-    if not bake_dir.is_dir():
-        raise InputError(f"{bake_dir}: no such bake folder")
-    rows = []
-    for name in STAGES:
-        record = read_record(bake_dir / name)
-        state = "done" if record else "interrupted" if (bake_dir / f"{name}.part").exists() else "absent"
-        rows.append({"stage": name, "state": state, "seconds": record["seconds"] if record else None})
-    return rows

@@ -17,11 +17,11 @@ from PIL import Image, ImageDraw
 from baker.config import BakeConfig, show
 from baker.progress import Progress
 from baker.stages import read_record
-from baker.trajectories import DISTANCE, FOV_Y
 from baker.videos import Video, load_video, psnr, to_uint8
 from export_formats.mp4 import write_mp4
 from runtime.bundle import read_bundle
 from runtime.cameras import orbit_camera
+from runtime.framing import DISTANCE, FOV_Y
 from runtime.player import Player
 from runtime.raster import render
 
@@ -190,8 +190,8 @@ def bundle_rows(bake: Path, path: Path, player: Player) -> list[dict[str, Any]]:
 
 def off_list(config: BakeConfig, request: Any) -> str:
     """What this bake did without, and why."""
-    notes = [] if getattr(config.optimise, "lpips_path", None) else [
-        "LPIPS: its network's weights were not given (optimise.lpips_path)."]
+    notes = [] if config.optimise.lpips_weights else [
+        "LPIPS: its network's weights were not given (optimise.lpips_weights)."]
     notes.append("Densification and pruning of Gaussians: not part of this version.")
     if request.supervision == "simulation":
         notes.append("Video prior and dataset update: the supervision was a simulation.")

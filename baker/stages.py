@@ -21,6 +21,10 @@ import filelock
 
 from runtime.errors import InputError
 
+STAGES = ("000_sources", "010_avatar", "020_coarse", "030_restore", "040_optimise", "050_distil", "060_bundle",
+          "070_report")
+"""The folders of a bake, in order."""
+
 FORMAT = 1
 """Raised when what stages write changes, so that folders of an older program are made anew."""
 
@@ -146,3 +150,15 @@ def peak_memory_mib() -> float | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10), 1)
+
+
+def status(bake_dir: Path) -> list[dict[str, Any]]:
+    """One row per stage: `stage`, `state` (done, interrupted, absent), `seconds`."""
+    if not bake_dir.is_dir():
+        raise InputError(f"{bake_dir}: no such bake folder")
+    rows = []
+    for name in STAGES:
+        record = read_record(bake_dir / name)
+        state = "done" if record else "interrupted" if (bake_dir / f"{name}.part").exists() else "absent"
+        rows.append({"stage": name, "state": state, "seconds": record["seconds"] if record else None})
+    return rows

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from baker.bake import STAGES
+from baker.stages import STAGES
 from runtime.bundle import read_bundle
 
 ROOT = Path(__file__).resolve().parent.parent
