@@ -162,8 +162,11 @@ def shape(base: BaseMesh, targets: Path, person: Phenotype) -> np.ndarray:
                     if person.ideal:
                         vertices += a * b * c * d * person.ideal * read_target(
                             macro / "proportions" / f"{stem}-idealproportions.target.gz")
-    # A relaxed face looks stern on camera; a third of the corner puller is a slight smile.
-    return vertices + 0.35 * read_target(targets / "expression" / "units" / person.face / "mouth-corner-puller.target.gz")
+    # A relaxed face looks stern and sleepy on camera: a slight smile and open eyes.
+    units = targets / "expression" / "units" / person.face
+    for unit, amount in (("mouth-corner-puller", 0.35), ("eye-left-opened-up", 0.45), ("eye-right-opened-up", 0.45)):
+        vertices += amount * read_target(units / f"{unit}.target.gz")
+    return vertices
 
 
 def between(slider: float, low: str, middle: str, high: str) -> dict[str, float]:

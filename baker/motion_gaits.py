@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -59,7 +60,7 @@ class Gait:
     """Toe-down angle when the toe leaves."""
 
 
-WALK = Gait(speed=1.25, cadence=0.95, duty=0.62, lift=0.07, crouch=0.012, bounce=0.016, sway=0.022, lean=0.03,
+WALK = Gait(speed=1.08, cadence=0.92, duty=0.62, lift=0.07, crouch=0.012, bounce=0.016, sway=0.022, lean=0.03,
             twist=0.10, arm_swing=0.42, elbow=0.35, step_width=0.075, heel=0.30, push=0.75)
 RUN = Gait(speed=2.7, cadence=1.35, duty=0.36, lift=0.30, crouch=0.055, bounce=0.040, sway=0.012, lean=0.16,
            twist=0.16, arm_swing=0.75, elbow=1.55, step_width=0.05, heel=0.10, push=0.70)
@@ -450,7 +451,7 @@ def _ease(t: np.ndarray) -> np.ndarray:
 def _keys(times: np.ndarray, keys: list[tuple[float, float]]) -> np.ndarray:
     """Eased interpolation between (time, value) keys in time order."""
     value = np.full(len(times), keys[0][1], float)
-    for (t0, v0), (t1, v1) in zip(keys[:-1], keys[1:], strict=True):
+    for (t0, v0), (t1, v1) in pairwise(keys):
         part = np.clip((times - t0) / max(t1 - t0, 1e-6), 0, 1)
         value = np.where(times >= t0, v0 + (v1 - v0) * part * part * (3 - 2 * part), value)
     return value

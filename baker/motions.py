@@ -53,8 +53,7 @@ def load_amass(path: Path, rig: Rig) -> Motion:
     rate_key = next((key for key in RATE_KEYS if key in arrays), None)
     missing = [key for key in ("poses", "trans") if key not in arrays] + ([RATE_KEYS[0]] if rate_key is None else [])
     if rate_key is None or missing:
-        raise InputError(f"{path}: has no key {', '.join(missing)} (it holds {', '.join(sorted(arrays)) or 'nothing'}); "
-                         "an AMASS-layout npz is needed")
+        raise InputError(f"{path}: has no key {', '.join(missing)}; an AMASS-layout npz is needed")
     poses, trans = _numbers(arrays["poses"], "poses", path), _numbers(arrays["trans"], "trans", path)
     rate = _numbers(arrays[rate_key], rate_key, path)
     if rate.size != 1:
@@ -85,7 +84,7 @@ def ground(motion: Motion, rig: Rig, body: SkinnedMesh) -> Motion:
         matrices = skinning.skinning_matrices(rig, motion, frame)
         # Only the height is needed: row 1 of the blended matrices.
         row = np.einsum("vw,vwc->vc", weights, matrices[joints, 1])
-        lowest[frame] = (row[:, :3] * points).sum(1).__add__(row[:, 3]).min()
+        lowest[frame] = ((row[:, :3] * points).sum(1) + row[:, 3]).min()
     shift = np.percentile(lowest, GROUND_PERCENTILE)
     moved = motion.root_translations - np.array([0, shift, 0], motion.root_translations.dtype)
     return replace(motion, root_translations=moved)

@@ -7,9 +7,10 @@ Letters: G Gaussians of one piece, N of the whole person, V vertices, F faces.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from baker import person_hair as hair
 from baker.avatar import Avatar, Garment, SkinnedMesh
@@ -17,12 +18,14 @@ from baker.binding import Method, bind, mesh_edges
 from baker.body import DIRECTION_NAMES, JOINT_NAMES, PARENTS, Body, licence, make_body
 from baker.meshes import SurfaceGaussians, interpolate, interpolate_weights, sample_mesh, vertex_normals
 from baker.person_colors import Pattern, Rgb, fabric, mix, occlusion, shade, skin_tone, smoothstep, value_noise
-from baker.person_skirt import SkirtShape, SkirtSurface, make_skirt, pinned
+from baker.person_skirt import SkirtShape, SkirtSurface, make_skirt, pinned, sample_rows
 from runtime import rotations
 from runtime.types import SH_C0, GaussianSet, Label, Rig
 
 INFLUENCES = 6
 """Skinning influences a Gaussian: a skirt follows pelvis, two hips, two knees and the spine."""
+CLOSE = 1.2
+"""Enlargement of the Gaussians of closed surfaces over `sample_mesh`'s."""
 SHARES = {"skirt": 0.31, "skin": 0.27, "top": 0.17, "hair": 0.14, "slip": 0.05, "shoes": 0.045, "eyes": 0.015}
 """Part of the Gaussians each piece gets."""
 
@@ -35,11 +38,11 @@ class PersonConfig:
     """Seeds noise and the placement of Gaussians and strands."""
     male: float = 0.0
     """0 woman, 1 man."""
-    weight: float = 0.0
+    weight: float = -0.3
     """-1 thin, 0 average, 1 heavy."""
     muscular: float = 0.0
     """0 average, 1 athletic."""
-    height: float = 0.0
+    height: float = 0.15
     """-1 short, 0 average, 1 tall."""
     old: float = 0.0
     """0 young, 1 old."""
@@ -53,25 +56,25 @@ class PersonConfig:
     hair_color: Rgb = (0.29, 0.16, 0.09)
     eye_color: Rgb = (0.25, 0.42, 0.55)
     top_color: Rgb = (0.93, 0.91, 0.86)
-    top_second: Rgb = (0.16, 0.24, 0.45)
-    top_pattern: Pattern = "hoops"
+    top_second: Rgb = (0.05, 0.20, 0.27)
+    top_pattern: Pattern = "plain"
     top_period: float = 0.055
     """Repeat of the top's pattern [m]."""
     sleeves: float = 0.45
     """0 none, 1 to the wrist."""
-    skirt_color: Rgb = (0.72, 0.11, 0.15)
-    skirt_second: Rgb = (0.98, 0.80, 0.42)
+    skirt_color: Rgb = (0.05, 0.24, 0.32)
+    skirt_second: Rgb = (0.88, 0.62, 0.20)
     skirt_pattern: Pattern = "plaid"
     skirt_period: float = 0.11
     """Repeat of the skirt's pattern [m]."""
-    skirt_length: float = 0.12
+    skirt_length: float = 0.25
     """0 knee .. 1 ankle."""
     skirt_flare: float = 0.32
     """Growth of the skirt's radius per metre of drop."""
     skirt_waist: float = 0.0
     """Height of the waistband above the natural waist [m]."""
     skirt_pleats: int = 16
-    skirt_pleat_depth: float = 0.035
+    skirt_pleat_depth: float = 0.045
     """Radial depth of the folds at the hem [m]."""
     shoe_color: Rgb = (0.20, 0.13, 0.11)
     gaussians: int = 28000
@@ -137,7 +140,7 @@ def random_person(seed: int) -> PersonConfig:
         african=float(face == 1), asian=float(face == 2), skin=skin,
         hair_style=("short", "bob", "long", "ponytail")[rng.integers(4)],
         hair_color=hair_colors[rng.integers(7 if light_hair else 3)],
-        eye_color=((0.25, 0.42, 0.55), (0.30, 0.20, 0.12), (0.30, 0.42, 0.25))[rng.integers(3 if light_hair else 1, 4) - 1],
+        eye_color=((0.30, 0.20, 0.12), (0.25, 0.42, 0.55), (0.30, 0.42, 0.25))[rng.integers(3 if light_hair else 1)],
         top_color=top_first, top_second=top_second, top_pattern=patterns[rng.integers(6)],
         top_period=float(rng.uniform(0.035, 0.09)), sleeves=float(rng.uniform(0.15, 1.0)),
         skirt_color=first, skirt_second=second, skirt_pattern=patterns[rng.integers(len(patterns))],
@@ -165,18 +168,18 @@ def _sliders(config: PersonConfig) -> dict[str, float]:
     """Blend weights of the body's directions."""
     sliders = {"male": config.male, "heavy": max(config.weight, 0.0), "thin": max(-config.weight, 0.0),
                "muscular": config.muscular, "tall": max(config.height, 0.0), "short": max(-config.height, 0.0),
-               "old": config.old, "african": config.african, "asian": config.asian}
+               "ideal": 0.5, "old": config.old, "african": config.african, "asian": config.asian}
     assert set(sliders) <= set(DIRECTION_NAMES)
     return sliders
 
 
 def _count(config: PersonConfig, piece: str) -> int:
-    return int(round(SHARES[piece] * config.gaussians))
+    return round(SHARES[piece] * config.gaussians)
 
 
 def _surface(config: PersonConfig, mesh: SkinnedMesh, *, piece: str, label: Label | np.ndarray,
              color: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray], contrast: float = 0.30,
-             density: np.ndarray | None = None) -> tuple[Piece, SurfaceGaussians]:
+             density: np.ndarray | None = None) -> Piece:
     """Gaussians on a mesh; `color` takes positions, faces, barycentrics and gives sRGB or RGBA.
 
     `label` is one for all or one per face.
@@ -186,13 +189,22 @@ def _surface(config: PersonConfig, mesh: SkinnedMesh, *, piece: str, label: Labe
 
     surface = sample_mesh(mesh, count=_count(config, piece), seed=1000 * config.seed + list(SHARES).index(piece),
                           color_at=color_at, density=density)
+    # Behind skin and fitted cloth there is nothing of their colour: their Gaussians overlap more, to close every gap.
+    surface = replace(surface, log_scales=surface.log_scales + np.log([CLOSE, CLOSE, 1.0]).astype(np.float32))
+    labels = label if isinstance(label, Label) else label[surface.faces]
+    return _piece(surface, 0.5 + SH_C0 * surface.sh0, mesh, label=labels, contrast=contrast)
+
+
+def _piece(surface: SurfaceGaussians, rgb: np.ndarray, mesh: SkinnedMesh, *, label: Label | np.ndarray,
+           contrast: float) -> Piece:
+    """Surface Gaussians of a colour each, bound as the mesh they lie on."""
     joints, weights = interpolate_weights(mesh, surface.faces, surface.barycentrics, joints=len(JOINT_NAMES),
                                           influences=INFLUENCES)
-    labels = np.full(len(surface.means), int(label)) if isinstance(label, Label) else label[surface.faces]
     return Piece(means=surface.means, quats_wxyz=surface.quats_wxyz, log_scales=surface.log_scales,
-                 opacity_logits=surface.opacity_logits, rgb=0.5 + SH_C0 * surface.sh0,
-                 normals=rotations.to_matrix(surface.quats_wxyz)[:, :, 2], labels=labels, skin_joints=joints,
-                 skin_weights=weights, contrast=contrast), surface
+                 opacity_logits=surface.opacity_logits, rgb=rgb,
+                 normals=rotations.to_matrix(surface.quats_wxyz)[:, :, 2],
+                 labels=np.broadcast_to(np.asarray(label, np.uint8), (len(rgb),)), skin_joints=joints,
+                 skin_weights=weights, contrast=contrast)
 
 
 def _with_alpha(rgb: np.ndarray, visible: np.ndarray) -> np.ndarray:
@@ -217,14 +229,19 @@ def _skirt(config: PersonConfig, body: SkinnedMesh, skirt: SkirtSurface) -> tupl
 
     def color(points: np.ndarray, faces: np.ndarray, barycentrics: np.ndarray) -> np.ndarray:
         uv = interpolate(skirt.face_uv, faces, barycentrics)
+        # A whole number of repeats around, so that the pattern meets itself at the seam.
+        period = skirt.girth / max(1, round(skirt.girth / config.skirt_period))
         rgb = fabric(uv, pattern=config.skirt_pattern, first=config.skirt_color, second=config.skirt_second,
-                     period=config.skirt_period, length=length, seed=config.seed)
+                     period=period, length=length, seed=config.seed)
         waistband = smoothstep(0.035, 0.030, uv[:, 1])
         hem = smoothstep(length - 0.016, length - 0.008, uv[:, 1])
-        return mix(rgb, 0.55 * np.array(config.skirt_color), np.clip(waistband + 0.6 * hem, 0, 1))
+        rgb = mix(rgb, 0.55 * np.array(config.skirt_color), np.clip(waistband + 0.6 * hem, 0, 1))
+        valley = interpolate(skirt.valley[skirt.faces][..., None], faces, barycentrics)
+        return rgb * (1.06 - 0.34 * valley)
 
-    piece, surface = _surface(config, mesh, piece="skirt", label=Label.GARMENT, color=color, contrast=0.42)
-    return piece, mesh, surface
+    surface = sample_rows(skirt, count=_count(config, "skirt"), seed=config.seed)
+    return _piece(surface, color(surface.means, surface.faces, surface.barycentrics), mesh, label=Label.GARMENT,
+                  contrast=0.42), mesh, surface
 
 
 def _top(config: PersonConfig, body: Body, skirt: SkirtSurface) -> Piece:
@@ -244,7 +261,7 @@ def _top(config: PersonConfig, body: Body, skirt: SkirtSurface) -> Piece:
         rgb = mix(rgb, np.array(config.top_second), (collar | cuff).astype(float))
         return _with_alpha(rgb, _under_top(points, config, body, waist, margin=0.0))
 
-    return _surface(config, mesh, piece="top", label=Label.TIGHT, color=color)[0]
+    return _surface(config, mesh, piece="top", label=Label.TIGHT, color=color)
 
 
 def _neck_distance(points: np.ndarray, center: np.ndarray) -> np.ndarray:
@@ -277,7 +294,7 @@ def _slip(config: PersonConfig, body: Body, skirt: SkirtSurface) -> Piece:
         inside = (points[:, 1] > low) & (points[:, 1] < high) & (np.abs(points[:, 0]) < 0.30)
         return _with_alpha(rgb, inside)
 
-    return _surface(config, mesh, piece="slip", label=Label.TIGHT, color=color)[0]
+    return _surface(config, mesh, piece="slip", label=Label.TIGHT, color=color)
 
 
 def _slip_end(body: Body, skirt: SkirtSurface) -> float:
@@ -303,7 +320,7 @@ def _shoes(config: PersonConfig, body: Body) -> Piece:
         rgb = mix(mix(leather, 0.6 * np.array(config.shoe_color), rim), np.array([0.82, 0.79, 0.73]), sole)
         return _with_alpha(np.clip(rgb, 0, 1), points[:, 1] < edge)
 
-    return _surface(config, mesh, piece="shoes", label=Label.SHOE, color=color)[0]
+    return _surface(config, mesh, piece="shoes", label=Label.SHOE, color=color)
 
 
 def _lifted(mesh: SkinnedMesh, height: float) -> SkinnedMesh:
@@ -325,7 +342,8 @@ def _skin(config: PersonConfig, body: Body, skirt: SkirtSurface) -> Piece:
     labels = np.full(len(mesh.faces), int(Label.SKIN))
     labels[corner["head"] > 0.5] = Label.FACE
     labels[corner["hands"] > 0.5] = Label.HAND
-    density = 1.0 + 2.0 * (corner["head"] > 0.5) + 9.0 * (corner["face"] > 0.3) + 2.5 * (corner["hands"] > 0.5)
+    density = (1.0 + 1.5 * (corner["head"] > 0.5) + 9.0 * (corner["face"] > 0.3) + 16.0 * corner["eyelids"]
+               + 2.5 * (corner["hands"] > 0.5))
     hidden = corner["inside"] > 0.34
     ankle = float(_joint(body, "left_ankle")[1])
     low, high = _slip_end(body, skirt), skirt.waist_height
@@ -339,7 +357,7 @@ def _skin(config: PersonConfig, body: Body, skirt: SkirtSurface) -> Piece:
         under_hair = (labels[faces] == Label.FACE) & (hair.scalp(points, head) > 12) & (at["ears"] < 0.3)
         return _with_alpha(rgb, ~(covered | hidden[faces] | under_hair))
 
-    return _surface(config, mesh, piece="skin", label=labels, color=color, density=density, contrast=0.26)[0]
+    return _surface(config, mesh, piece="skin", label=labels, color=color, density=density, contrast=0.26)
 
 
 def _skin_color(points: np.ndarray, at: dict[str, np.ndarray], config: PersonConfig, head: hair.HeadFrame,
@@ -348,7 +366,7 @@ def _skin_color(points: np.ndarray, at: dict[str, np.ndarray], config: PersonCon
     tone = skin_tone(config.skin)
     rgb = np.broadcast_to(tone, points.shape)
     rgb = rgb * (1 + 0.030 * value_noise(points, wavelength=0.035, seed=config.seed)
-                 + 0.020 * value_noise(points, wavelength=0.009, seed=config.seed + 1))[:, None]
+                 + 0.012 * value_noise(points, wavelength=0.009, seed=config.seed + 1))[:, None]
     flush = tone * [1.04, 0.80, 0.78]
     x, y, z = (points - head.eyes).T
     half = abs(float(_joint(body, "left_eye_smplhf")[0]))
@@ -357,16 +375,34 @@ def _skin_color(points: np.ndarray, at: dict[str, np.ndarray], config: PersonCon
     nose = np.exp(-((x / half / 0.35) ** 2 + ((y / half + 1.25) / 0.45) ** 2)) * (z > 0.0)
     rgb = mix(rgb, flush, np.clip(0.50 * cheek + 0.35 * nose + 0.35 * at["ears"], 0, 1))
     rgb = mix(rgb, flush, 0.25 * at["hands"])
-    lips = mix(tone * [0.86, 0.52, 0.52], tone * [0.62, 0.30, 0.32], np.exp(-((points[:, 1] - _lip_line(body)) / 0.0018)
+    lips = mix(tone * [0.90, 0.60, 0.59], tone * [0.62, 0.32, 0.33], np.exp(-((points[:, 1] - _lip_line(body)) / 0.0018)
                                                                        ** 2))
     rgb = mix(rgb, lips, smoothstep(0.35, 0.7, at["lips"]))
-    rgb = mix(rgb, tone * [0.86, 0.72, 0.70], 0.8 * at["eyelids"])
+    rgb = mix(rgb, tone * [0.90, 0.78, 0.76], 0.55 * at["eyelids"])
     rgb = mix(rgb, tone * [1.03, 0.88, 0.86], 0.7 * at["fingernails"])
+    near, upper = _lid_distance(points, body)
+    rgb = mix(rgb, 0.15 * tone + 0.10 * np.array(config.hair_color), smoothstep(0.0036, 0.0016, near) * np.where(
+        upper, 1.0, 0.35))
     across = np.abs(x) / half
-    arch = 0.72 + 0.16 * np.sin(np.clip((across - 0.4) / 1.35, 0, 1) * np.pi * 0.75)
-    brow = smoothstep(0.20, 0.09, np.abs(y / half - arch)) * smoothstep(0.36, 0.50, across) * smoothstep(1.80, 1.45,
-                                                                                                   across)
-    return mix(rgb, 0.75 * np.array(config.hair_color), 0.9 * brow * (z > -0.05))
+    arch = 0.66 + 0.17 * np.sin(np.clip((across - 0.4) / 1.4, 0, 1) * np.pi * 0.68)
+    thick = 0.105 - 0.055 * np.clip((across - 0.5) / 1.2, 0, 1)
+    brow = smoothstep(1.35, 0.65, np.abs(y / half - arch) / thick) * smoothstep(0.36, 0.55, across)
+    brow *= smoothstep(1.85, 1.45, across) * (z > -0.05)
+    return mix(rgb, 0.12 * tone + 0.55 * np.array(config.hair_color), 0.95 * brow)
+
+
+def _lid_distance(points: np.ndarray, body: Body) -> tuple[np.ndarray, np.ndarray]:
+    """Distance [m] to the rim of the eyelids, and whether its nearest point is on the upper lid."""
+    faces = body.faces_of["body"]
+    inner = body.masks["inside"] > 0.5
+    mixed = faces[inner[faces].any(1) & ~inner[faces].all(1)]
+    rim = np.unique(mixed[~inner[mixed]])
+    left = _joint(body, "left_eye_smplhf")
+    mirrored = body.vertices[rim] * [1, 1, 1]
+    mirrored[:, 0] = np.abs(mirrored[:, 0])
+    rim = rim[np.linalg.norm(mirrored - left, axis=1) < 0.028]
+    distance, near = cKDTree(body.vertices[rim]).query(points)
+    return distance, body.vertices[rim][near, 1] > left[1] - 0.001
 
 
 def _lip_line(body: Body) -> float:
@@ -396,7 +432,7 @@ def _eyes(config: PersonConfig, body: Body) -> Piece:
         rgb = mix(rgb, np.array([1.0, 1.0, 1.0]), glint.astype(float))
         return _with_alpha(rgb, away[:, 2] > 0)
 
-    return _surface(config, mesh, piece="eyes", label=Label.EYE, color=color, contrast=0.1)[0]
+    return _surface(config, mesh, piece="eyes", label=Label.EYE, color=color, contrast=0.1)
 
 
 def _hair(config: PersonConfig, body: Body) -> list[Piece]:
@@ -414,15 +450,9 @@ def _hair(config: PersonConfig, body: Body) -> list[Piece]:
 
     shared = dict(seed=1000 * config.seed + 50, color_at=lambda f, b: color(
         interpolate(cap.vertices[cap.faces], f, b), f, b))
-    surface = sample_mesh(cap, count=total // 5, **shared)
-    joints, weights = interpolate_weights(cap, surface.faces, surface.barycentrics, joints=len(JOINT_NAMES),
-                                          influences=INFLUENCES)
-    cap_piece = Piece(means=surface.means, quats_wxyz=surface.quats_wxyz, log_scales=surface.log_scales,
-                      opacity_logits=surface.opacity_logits, rgb=0.5 + SH_C0 * surface.sh0,
-                      normals=rotations.to_matrix(surface.quats_wxyz)[:, :, 2],
-                      labels=np.full(len(surface.means), int(Label.HAIR)), skin_joints=joints, skin_weights=weights,
-                      contrast=0.35)
-    return [cap_piece, _strand_piece(config, body, head, cap, total - total // 5)]
+    surface = sample_mesh(cap, count=total // 6, **shared)
+    cap_piece = _piece(surface, 0.5 + SH_C0 * surface.sh0, cap, label=Label.HAIR, contrast=0.35)
+    return [cap_piece, _strand_piece(config, body, head, cap, total - total // 6)]
 
 
 def _strand_piece(config: PersonConfig, body: Body, head: hair.HeadFrame, cap: SkinnedMesh, budget: int) -> Piece:
@@ -436,7 +466,7 @@ def _strand_piece(config: PersonConfig, body: Body, head: hair.HeadFrame, cap: S
     order = np.random.Generator(np.random.Philox([config.seed, 13])).permutation(len(roots))
     chosen = np.sort(order[np.cumsum(per_strand[order]) <= budget])
     strands = hair.Strands(strands.points[chosen], strands.alive[chosen])
-    made = hair.strand_gaussians(strands, color=config.hair_color, seed=config.seed)
+    made = hair.strand_gaussians(strands, centre=head.centre, color=config.hair_color, seed=config.seed)
     away = made["means"] - head.centre
     normals = away / np.linalg.norm(away, axis=1, keepdims=True)
     joints, weights = _hair_weights(made["means"], body)

@@ -18,10 +18,14 @@ from baker.meshes import vertex_normals
 from baker.person_colors import Rgb, smoothstep, value_noise
 
 HairStyle = Literal["short", "bob", "long", "ponytail"]
-STEP = 0.012
+STEP = 0.016
 """Distance between the points of a strand [m]."""
-THICKNESS = 0.0030
-"""Standard deviation across a strand's Gaussian, which stands for a lock [m]."""
+STEPS: dict[HairStyle, int] = {"short": 5, "bob": 20, "long": 34, "ponytail": 34}
+"""Points a strand has at most."""
+WIDTH = 0.0045
+"""Standard deviation across a strand's Gaussian, which stands for a lock [m]; a third of it is the thickness."""
+SKULL = (0.075, 0.105, 0.095)
+"""Half axes of the ellipsoid whose normals lead hair over the head [m]."""
 HAIRLINE = ((0.0, 42.0), (25.0, 40.0), (48.0, 30.0), (66.0, 6.0), (86.0, -6.0), (100.0, -4.0), (118.0, -24.0),
             (150.0, -40.0), (180.0, -44.0))
 """Azimuth from the face [degrees] and the elevation above which hair grows, seen from the head's centre."""
@@ -84,39 +88,39 @@ def cap_mesh(body: Body, head: HeadFrame, *, lift: float) -> SkinnedMesh:
 
 
 def comb(body: Body, head: HeadFrame, roots: Float[np.ndarray, "S 3"], *, style: HairStyle, seed: int) -> Strands:
-    """Strands from `roots` on the scalp, led away from the face, then falling, outside of head and shoulders."""
+    """Strands from `roots` on the scalp: over the skull away from part and face, then falling behind the shoulders."""
     rng = np.random.Generator(np.random.Philox([seed, 11]))
     skin = body.part("body")
-    normals = vertex_normals(skin.vertices, skin.faces)
-    upper = np.flatnonzero((skin.vertices[:, 1] > body.joints[JOINT_NAMES.index("spine2")][1])
+    ears = body.masks["ears"][np.unique(body.faces_of["body"])] > 0.3
+    upper = np.flatnonzero((skin.vertices[:, 1] > body.joints[JOINT_NAMES.index("spine2")][1]) & ~ears
                            & (np.abs(skin.vertices[:, 0]) < 0.30))
-    tree = cKDTree(skin.vertices[upper])
+    surface, normals = skin.vertices[upper], vertex_normals(skin.vertices, skin.faces)[upper]
+    tree = cKDTree(surface)
     count = len(roots)
     reach = _reach(style, head, body, rng.random(count))
-    clearance = 0.008 + 0.012 * rng.random(count)
-    knot = head.centre + [0.0, 0.005, -0.125]
-    part = np.where(roots[:, 0] + 0.012 > 0, 1.0, -1.0)
+    clearance = 0.007 + (0.016 if style == "ponytail" else 0.022) * rng.random(count)
+    knot = head.centre + np.array([0.0, 0.01, -0.118])
+    part = np.where(roots[:, 0] > -0.012 + 0.01 * rng.standard_normal(count), 1.0, -1.0)
     points, alive = [roots], [np.ones(count, bool)]
-    position, heading = roots.copy(), np.zeros((count, 3))
-    steps = {"short": 6, "bob": 24, "long": 46, "ponytail": 40}[style]
-    tied = np.zeros(count, bool)
-    for step in range(steps):
-        wish = _wish(position, head, part, style=style, knot=knot, tied=tied, rng_phase=reach)
-        heading = wish if step == 0 else 0.6 * heading + 0.4 * wish
+    position, heading, tied = roots.copy(), np.zeros((count, 3)), np.zeros(count, bool)
+    for step in range(STEPS[style]):
+        wish, on_skull = _wish(position, head, part, style=style, knot=knot, tied=tied)
+        heading = wish if step == 0 else 0.45 * heading + 0.55 * wish
         heading /= np.maximum(np.linalg.norm(heading, axis=1, keepdims=True), 1e-9)
         moved = position + STEP * heading
         _, near = tree.query(moved)
-        normal = normals[upper][near]
-        above = ((moved - skin.vertices[upper][near]) * normal).sum(1)
-        moved = moved + np.maximum(clearance - above, 0)[:, None] * normal
+        above = ((moved - surface[near]) * normals[near]).sum(1)
+        # Hair lies on the skull: it is pulled down to it as well as pushed out; elsewhere it is only pushed out.
+        lift = np.minimum(clearance, 0.004 + 0.005 * step)
+        shift = np.where(above < lift, lift - above, 0.8 * on_skull * (lift - above))
+        moved = moved + shift[:, None] * normals[near]
         heading = (moved - position) / STEP
-        tied |= np.linalg.norm(moved - knot, axis=1) < 0.03
+        tied |= np.linalg.norm(moved - knot, axis=1) < 0.022
         position = moved
-        end = moved[:, 1] < reach if style in ("bob", "long") else np.full(count, False)
-        if style == "ponytail":
-            end = tied & (moved[:, 1] < reach)
         if style == "short":
-            end = step * STEP > reach
+            end = np.full(count, (step + 1) * STEP) > reach
+        else:
+            end = (moved[:, 1] < reach) & (tied | (style != "ponytail"))
         points.append(moved)
         alive.append(alive[-1] & ~end)
     return Strands(np.stack(points, 1), np.stack(alive, 1))
@@ -127,56 +131,62 @@ def _reach(style: HairStyle, head: HeadFrame, body: Body, draw: np.ndarray) -> n
     chest = float(body.joints[JOINT_NAMES.index("spine3")][1])
     match style:
         case "short":
-            return 0.035 + 0.025 * draw
+            return 0.045 + 0.030 * draw
         case "bob":
-            return head.chin - 0.005 - 0.025 * draw
+            return head.chin - 0.010 - 0.020 * draw
         case "long":
-            return chest + 0.02 - 0.10 * draw
+            return chest + 0.03 - 0.08 * draw
         case "ponytail":
             return chest + 0.06 - 0.10 * draw
 
 
 def _wish(position: np.ndarray, head: HeadFrame, part: np.ndarray, *, style: HairStyle, knot: np.ndarray,
-          tied: np.ndarray, rng_phase: np.ndarray) -> np.ndarray:
-    """The direction each strand's tip wants to grow in."""
+          tied: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The direction [S 3] each strand's tip wants to grow in, and how much [S] it lies on the skull."""
     away = position - head.centre
-    front = smoothstep(-0.02, 0.07, away[:, 2])
-    above = smoothstep(-0.03, 0.06, away[:, 1])
-    wave = 0.10 * np.sin(90 * position[:, 1] + 40 * rng_phase)
-    fall = np.stack([0.12 * part * front + wave * (1 - above), -np.ones(len(part)), -0.25 * front], 1)
-    over = np.stack([part * (0.45 + 0.6 * front), -0.25 - 0 * part, -0.75 * np.ones(len(part))], 1)
-    match style:
-        case "ponytail":
-            to_knot = knot - position
-            to_knot /= np.maximum(np.linalg.norm(to_knot, axis=1, keepdims=True), 1e-6)
-            tail = np.stack([0.5 * wave, -np.ones(len(part)), -0.35 * above], 1)
-            return np.where(tied[:, None], tail, to_knot)
-        case "short":
-            forward = np.stack([0.35 * part, -0.55 - 0 * part, 0.25 - 0.9 * (1 - front)], 1)
-            return above[:, None] * (0.6 * over + 0.4 * forward) + (1 - above)[:, None] * fall
-        case _:
-            return above[:, None] * over + (1 - above)[:, None] * fall
+    normal = away / np.array(SKULL) ** 2
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    on_skull = smoothstep(-0.075, -0.03, away[:, 1])
+    front = smoothstep(-0.03, 0.05, away[:, 2])
+    top = np.clip(normal[:, 1], 0, 1)
+    fall = np.stack([-0.25 * (np.abs(away[:, 0]) > 0.085) * np.sign(away[:, 0]), -np.ones(len(part)),
+                     -0.9 * smoothstep(-0.06, -0.01, away[:, 2])], 1)
+    over = np.stack([part * 0.9 * top, -0.9 + 0.4 * front, -0.25 - 0.75 * front], 1)
+    if style == "short":
+        over = np.stack([part * 0.6 * top, -0.7 - 0.3 * front, 0.25 * front - 0.5 * (1 - front)], 1)
+    if style == "ponytail":
+        over = knot - position
+        fall = np.where(tied[:, None], np.array([0.0, -1.0, 0.0]) + np.array([0, 0, -0.9]) * on_skull[:, None], over)
+        on_skull = np.where(tied, 0.0, 1.0)
+    over = over - 0.9 * (over * normal).sum(1, keepdims=True) * normal
+    over /= np.maximum(np.linalg.norm(over, axis=1, keepdims=True), 1e-6)
+    return on_skull[:, None] * over + (1 - on_skull[:, None]) * fall, on_skull
 
 
-def strand_gaussians(strands: Strands, *, color: Rgb, seed: int) -> dict[str, np.ndarray]:
+def strand_gaussians(strands: Strands, *, centre: np.ndarray, color: Rgb, seed: int) -> dict[str, np.ndarray]:
     """One elongated Gaussian a segment: means, frames [G 3 3], log_scales, rgb [G 3]."""
     rng = np.random.Generator(np.random.Philox([seed, 12]))
     start, end = strands.points[:, :-1], strands.points[:, 1:]
     keep = strands.alive[:, 1:]
     count, segments = keep.shape
-    tone = 1.0 + 0.16 * rng.standard_normal(count)
+    tone = 1.0 + 0.17 * rng.standard_normal(count)
     along = (end - start)[keep]
     length = np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-6)
     tangent = along / length
     middle = 0.5 * (start + end)[keep]
-    side = np.cross(tangent, np.array([0.3, 0.1, 1.0]))
+    outward = middle - centre
+    side = np.cross(outward, tangent)
     side /= np.maximum(np.linalg.norm(side, axis=1, keepdims=True), 1e-6)
     frames = np.stack([tangent, side, np.cross(tangent, side)], axis=2)
-    sizes = np.concatenate([0.62 * length, np.full_like(length, THICKNESS), np.full_like(length, 0.6 * THICKNESS)], 1)
+    # Locks thin out towards their ends.
+    place = np.cumsum(keep, 1) / np.maximum(keep.sum(1, keepdims=True), 1)
+    width = WIDTH * (1.15 - 0.5 * place[keep][:, None] ** 2)
+    sizes = np.concatenate([0.60 * length, width, width / 3], 1)
     # A sheen where the lock runs across the light, as on anisotropic fibres (Kajiya and Kay 1989).
     sheen = np.clip(1 - (tangent @ np.array([0.15, 0.75, 0.64])) ** 2, 0, 1) ** 8
+    sheen = sheen * smoothstep(-0.06, 0.04, middle[:, 1] - centre[1])
     shade = np.broadcast_to(tone[:, None], (count, segments))[keep]
-    shade = shade * (1 + 0.10 * value_noise(middle, wavelength=0.03, seed=seed))
+    shade = shade * (1 + 0.10 * value_noise(middle, wavelength=0.03, seed=seed)) * (0.85 + 0.25 * place[keep])
     base = np.array(color)
-    rgb = base * np.clip(shade, 0.55, 1.5)[:, None] + (0.10 + 0.18 * base) * sheen[:, None]
+    rgb = base * np.clip(shade, 0.5, 1.6)[:, None] + (0.05 + 0.22 * base) * sheen[:, None]
     return {"means": middle, "frames": frames, "log_scales": np.log(sizes), "rgb": np.clip(rgb, 0.01, 0.98)}

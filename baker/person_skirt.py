@@ -12,12 +12,16 @@ from jaxtyping import Float, Int
 from scipy.spatial import ConvexHull
 
 from baker.body import JOINT_NAMES, Body
+from baker.meshes import SurfaceGaussians, vertex_normals
+from runtime import rotations
 
 COLUMNS = 96
 """Six a pleat at sixteen pleats."""
 CLEARANCE = 0.012
 """Cloth over the body at rest [m]."""
 PINNED_ROWS = 2
+OVERLAP = 0.62
+"""Standard deviation over spacing of the cloth's Gaussians (see `meshes.SIZE_OF_SPACING`)."""
 BAND = 0.02
 """Half height of the body slice whose hull a row must clear [m]."""
 
@@ -47,10 +51,14 @@ class SkirtSurface:
     faces: Int[np.ndarray, "F 3"]
     """Counter-clockwise from outside."""
     uv: Float[np.ndarray, "V 2"]
-    """Distance around (at the hip contour's scale) and down from the waist [m]; `uv` jumps at the seam, so look
-    it up with `face_uv`."""
+    """Distance around (at mid length) and down from the waist [m]; `uv` jumps at the seam, so look it up with
+    `face_uv`."""
+    girth: float
+    """Distance around at mid length [m]: the period of u."""
     face_uv: Float[np.ndarray, "F 3 2"]
     """`uv` of each face's corners, continuous across the seam."""
+    valley: Float[np.ndarray, " V"]
+    """How deep in a fold each vertex lies, 0..1."""
     rows: int
     hem_height: float
     """Height of the hem [m]."""
@@ -82,17 +90,22 @@ def make_skirt(body: Body, shape: SkirtShape) -> SkirtSurface:
     fold = 0.5 - 0.5 * np.cos(shape.pleats * 2 * np.pi * around / arc[-1])
     depth = shape.pleat_depth * (np.clip(drop / drop[-1], 0, 1)) ** 0.8
     radii = radii + depth * fold
+    valley = (1 - fold) * depth / max(shape.pleat_depth, 1e-6) * min(1.0, shape.pleat_depth / 0.04)
     # 3. The grid.
     vertices = np.empty((rows, COLUMNS, 3))
     vertices[..., 0] = radii * np.sin(angles)
     vertices[..., 1] = heights[:, None]
     vertices[..., 2] = axis_z + radii * np.cos(angles)
     down = np.broadcast_to((heights[0] - heights)[:, None], (rows, COLUMNS))
-    uv = np.stack([np.broadcast_to(around, (rows, COLUMNS)), down], -1)
+    # Distances around are true at mid length: above it a pattern is narrower, below it wider, as in a flared cut.
+    middle = vertices[rows // 2]
+    girth = float(np.linalg.norm(np.diff(middle, axis=0, append=middle[:1]), axis=1).sum())
+    uv = np.stack([np.broadcast_to(around * girth / arc[-1], (rows, COLUMNS)), down], -1)
     faces, seam = _grid_faces(rows)
     face_uv = uv.reshape(-1, 2)[faces].copy()
-    face_uv[..., 0] += np.where(seam, arc[-1], 0.0)
-    return SkirtSurface(vertices=vertices.reshape(-1, 3).astype(np.float32), faces=faces, rows=rows,
+    face_uv[..., 0] += np.where(seam, girth, 0.0)
+    return SkirtSurface(vertices=vertices.reshape(-1, 3).astype(np.float32), faces=faces, rows=rows, girth=girth,
+                        valley=valley.ravel().astype(np.float32),
                         uv=uv.reshape(-1, 2).astype(np.float32), face_uv=face_uv.astype(np.float32),
                         hem_height=float(bottom), waist_height=float(top))
 
@@ -100,6 +113,73 @@ def make_skirt(body: Body, shape: SkirtShape) -> SkirtSurface:
 def pinned(surface: SkirtSurface) -> np.ndarray:
     """Boolean [V]: the waistband."""
     return np.arange(len(surface.vertices)) < PINNED_ROWS * COLUMNS
+
+
+def sample_rows(surface: SkirtSurface, *, count: int, seed: int) -> SurfaceGaussians:
+    """About `count` flat Gaussians in rows along the cloth's warp and weft, so that patterns and hem keep clean edges.
+
+    Rows are as far apart as neighbours in a row at the mean circumference; each row has as many Gaussians as its
+    circumference asks. Colours are zero; the caller paints them (`sh0` follows from faces and barycentrics).
+    """
+    grid = surface.vertices.reshape(surface.rows, COLUMNS, 3).astype(np.float64)
+    around = np.linalg.norm(np.diff(grid, axis=1, append=grid[:, :1]), axis=2)
+    slant = np.linalg.norm(np.diff(grid, axis=0), axis=2).mean(1)
+    depth = np.concatenate([[0], np.cumsum(slant)])
+    girth = around.sum(1)
+    area = float((0.5 * (girth[1:] + girth[:-1]) * slant).sum())
+    spacing = np.sqrt(area / count)
+    rows = max(8, round(depth[-1] / spacing))
+    middles = (np.arange(rows) + 0.5) / rows
+    place = np.interp(middles * depth[-1], depth, np.arange(surface.rows))
+    each = np.interp(place, np.arange(surface.rows), girth)
+    numbers = np.maximum(24, np.round(each / each.sum() * count)).astype(int)
+    shift = np.random.Generator(np.random.Philox([seed, 31])).random(rows)
+    r = np.repeat(place, numbers)
+    # Columns of the grid, evenly spaced along each row's own contour.
+    c = np.concatenate([_spread(_row(around, place[i]), (np.arange(n) + shift[i]) / n % 1.0)
+                        for i, n in enumerate(numbers)])
+    size_u = np.repeat(each / numbers, numbers)
+    faces, barycentrics = _locate(r, c, surface)
+    points = np.einsum("gc,gck->gk", barycentrics, surface.vertices[surface.faces[faces]].astype(np.float64))
+    normals = np.einsum("gc,gck->gk", barycentrics,
+                        vertex_normals(surface.vertices, surface.faces)[surface.faces[faces]])
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    down = np.stack([0 * r, -np.ones_like(r), 0 * r], 1)
+    down -= (down * normals).sum(1, keepdims=True) * normals
+    down /= np.linalg.norm(down, axis=1, keepdims=True)
+    frames = np.stack([np.cross(down, normals), down, normals], axis=2)
+    sizes = np.stack([OVERLAP * size_u, np.full(len(r), OVERLAP * depth[-1] / rows), np.full(len(r), 0.0008)], 1)
+    return SurfaceGaussians(means=points.astype(np.float32),
+                            quats_wxyz=rotations.from_matrix(frames).astype(np.float32),
+                            log_scales=np.log(sizes).astype(np.float32),
+                            opacity_logits=np.full(len(r), 3.9, np.float32), sh0=np.zeros((len(r), 3), np.float32),
+                            faces=faces, barycentrics=barycentrics.astype(np.float32))
+
+
+def _spread(lengths: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """Fractional columns at `parts` (0..1) of the way around a contour with `lengths` [C]."""
+    walked = np.concatenate([[0], np.cumsum(lengths)])
+    return np.interp(parts * walked[-1], walked, np.arange(COLUMNS + 1))
+
+
+def _row(values: np.ndarray, place: float) -> np.ndarray:
+    """The row of a [R C] array at a fractional row."""
+    low = min(int(place), len(values) - 2)
+    return values[low] + (place - low) * (values[low + 1] - values[low])
+
+
+def _locate(r: np.ndarray, c: np.ndarray, surface: SkirtSurface) -> tuple[np.ndarray, np.ndarray]:
+    """Faces [G] and barycentrics [G 3] of fractional rows and columns of the grid (the order of `_grid_faces`)."""
+    row = np.minimum(r.astype(int), surface.rows - 2)
+    column = np.minimum(c.astype(int), COLUMNS - 1)
+    y, x = r - row, c - column
+    odd = (row + column) % 2 == 1
+    # Odd quads: (a d c), (a c b), split along a-c. Even quads: (a d b), (b d c), split along d-b.
+    second = np.where(odd, x > y, x + y > 1)
+    bary = np.where(odd[:, None],
+                    np.where(second[:, None], np.stack([1 - x, y, x - y], 1), np.stack([1 - y, y - x, x], 1)),
+                    np.where(second[:, None], np.stack([1 - y, 1 - x, x + y - 1], 1), np.stack([1 - x - y, y, x], 1)))
+    return (2 * (row * COLUMNS + column) + second).astype(np.int32), bary
 
 
 def _trunk(body: Body) -> np.ndarray:
