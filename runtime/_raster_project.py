@@ -76,7 +76,8 @@ def _project(means, quats, scales, opacities, colors, view, pinhole, splats, cha
         p0, p1, p2 = (u0 * r00 + u1 * r10 + u2 * r20, u0 * r01 + u1 * r11 + u2 * r21, u0 * r02 + u1 * r12 + u2 * r22)
         q0, q1, q2 = (v0 * r00 + v1 * r10 + v2 * r20, v0 * r01 + v1 * r11 + v2 * r21, v0 * r02 + v1 * r12 + v2 * r22)
         # 3. Covariance, its inverse, and the ellipse where alpha falls to 1/255.
-        c00, c01, c11 = p0 * p0 + p1 * p1 + p2 * p2 + EPS_2D, p0 * q0 + p1 * q1 + p2 * q2, q0 * q0 + q1 * q1 + q2 * q2 + EPS_2D
+        c00, c11 = p0 * p0 + p1 * p1 + p2 * p2 + EPS_2D, q0 * q0 + q1 * q1 + q2 * q2 + EPS_2D
+        c01 = p0 * q0 + p1 * q1 + p2 * q2
         det = c00 * c11 - c01 * c01
         if not (det > 0.0 and math.isfinite(det)):
             continue
@@ -169,7 +170,8 @@ def _bin_tiles(splats, depth_bits, width, height):
 
 
 bin_tiles = jit(_bin_tiles, error_model="numpy")
-"""(splats, channels viewed as uint32, width, height) -> tile_starts [tiles + 1], ids [I], slots [I], first_slot [N + 1].
+"""(splats, channels viewed as uint32, width, height)
+-> tile_starts [tiles + 1], ids [I], slots [I], first_slot [N + 1].
 
 Tile t blends `ids[tile_starts[t]:tile_starts[t + 1]]`, front to back. Intersection k writes its gradient to row
 `slots[k]`; the rows of Gaussian i are `first_slot[i]:first_slot[i + 1]`, so sums need no atomics and keep their order.

@@ -1,0 +1,73 @@
+"""The rasteriser of a machine without GPU: numba kernels of `runtime` with a hand-written backward."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from baker.rasterisers import RasterOutput, _cpu_kernels
+from runtime import raster
+from runtime._raster_template import MAX_CHANNELS
+from runtime.types import Camera
+
+
+def rasterise(means: Float[Tensor, "N 3"], quats_wxyz: Float[Tensor, "N 4"], scales: Float[Tensor, "N 3"],
+              opacities: Float[Tensor, " N"], colors: Float[Tensor, "N C"], camera: Camera, *,
+              screen_gradients: Float[Tensor, " N"] | None = None) -> RasterOutput:
+    """See `baker.rasterisers.Rasteriser`. Computes in float32; C up to 63. The first call with a new C compiles for
+    some seconds, once per machine. Bit-equal for equal input, whatever the number of threads."""
+    inputs = (means, quats_wxyz, scales, opacities, colors)
+    if any(values.device.type != "cpu" for values in inputs):
+        raise ValueError("the cpu rasteriser takes CPU tensors; load 'gsplat' for tensors on a GPU")
+    if colors.shape[1] >= MAX_CHANNELS:
+        raise ValueError(f"{colors.shape[1]} colour channels: at most {MAX_CHANNELS - 1} in one pass")
+    return RasterOutput(*_Rasterise.apply(*(values.float() for values in inputs), camera, screen_gradients))
+
+
+class _Rasterise(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor, colors: Tensor,
+                camera: Camera, screen_gradients: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        arrays = [np.ascontiguousarray(v.detach().numpy()) for v in (means, quats, scales, opacities, colors)]
+        splats = raster.project(*arrays, camera)
+        size = (camera.height, camera.width)
+        image, alpha, depth = torch.empty(*size, colors.shape[1]), torch.empty(size), torch.empty(size)
+        raster.blend(splats, _flat(image), colors.shape[1], _flat(alpha), 1, _flat(depth))
+        radii = torch.from_numpy(np.ceil(splats.splats[:, 6:8].max(axis=1)))
+        # The arrays share memory with the inputs: saving the tensors lets autograd notice a change in between.
+        ctx.save_for_backward(means, quats, scales, opacities, image, alpha, depth)
+        ctx.splats, ctx.camera, ctx.screen_gradients = splats, camera, screen_gradients
+        ctx.mark_non_differentiable(radii)
+        return image, alpha, radii, depth
+
+    @staticmethod
+    def backward(ctx: Any, grad_image: Tensor, grad_alpha: Tensor, _: Tensor,
+                 grad_depth: Tensor) -> tuple[Tensor | None, ...]:
+        *inputs, image, alpha, depth = ctx.saved_tensors
+        s: raster.Splats = ctx.splats
+        count, channels = s.channels.shape
+        width = _cpu_kernels.GEOMETRY + channels
+        rows, sums = np.empty((len(s.ids), width), np.float32), np.empty((count, width), np.float32)
+        grads = [torch.empty(values.shape) for values in inputs]
+        view, pinhole = raster.camera_arrays(ctx.camera)
+        with raster.KERNEL_LOCK:
+            _cpu_kernels.blend_backward(channels)(
+                s.splats, s.channels, s.tile_starts, s.ids, s.slots, s.width, s.height, _flat(image), _flat(alpha),
+                _flat(depth), _flat(grad_image), _flat(grad_alpha), _flat(grad_depth), rows)
+            _cpu_kernels.sum_rows(rows, s.first_slot, sums)
+            _cpu_kernels.project_backward(
+                *(np.ascontiguousarray(values.detach().numpy()) for values in inputs), view, pinhole, s.splats, sums,
+                *(values.numpy() for values in grads))
+        if ctx.screen_gradients is not None:
+            by_half_image = sums[:, :2] * np.array([s.width / 2, s.height / 2], np.float32)
+            ctx.screen_gradients += torch.from_numpy(np.linalg.norm(by_half_image, axis=1))
+        grad_colors = torch.from_numpy(np.ascontiguousarray(sums[:, _cpu_kernels.GEOMETRY:-1]))
+        return *grads, grad_colors, None, None
+
+
+def _flat(values: Tensor) -> np.ndarray:
+    return values.detach().contiguous().view(-1).numpy()
