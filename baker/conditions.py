@@ -2,7 +2,7 @@
 
 The pose is drawn as DWPose / OpenPose does with 18 body points (facts/upstream.md §7): filled ellipses for limbs
 in 17 colours, the canvas dimmed to 0.6, then a disc for each joint. No detector is needed: the rig's joints are
-projected, and a joint hidden behind the figure's own surface is left out.
+projected, and a joint hidden behind the figure's own body is left out.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ COLORS = np.array([
 """sRGB of limb i and of joint i."""
 
 MIRRORED = np.array([0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16])
-"""The keypoint that takes each place in a picture flipped left to right."""
+"""The keypoint that takes each one's place when left and right are exchanged."""
 
 DRAWN_AT = 768.0
 """Picture height [px] at which DWPose's sizes hold (the paper's code detects at 768)."""
@@ -47,8 +47,7 @@ DIMMED = 0.6
 SURFACE_TOLERANCE = 0.06
 """A face point counts as seen when the surface is at most this far in front of it [m]."""
 JOINT_TOLERANCE = 0.20
-"""The same for joints, which lie inside the body: a torso is about 0.13 m thick in front of the hips, plus cloth
-[m]."""
+"""The same for joints, which lie inside the body: about 0.13 m deep at the hips [m]."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def pose_video(rig: Rig, motion: Motion, cameras: tuple[Camera, ...],
                pose_at: PoseAt | None = None) -> UInt8[np.ndarray, "T H X 3"]:
     """The pose video of frames 0..len(cameras)-1, seen by one camera each.
 
-    `pose_at` gives the posed Gaussians that may hide a joint; None draws every joint.
+    `pose_at` gives the posed Gaussians, whose body may hide a joint; None draws every joint.
     """
     positions, seen = keypoints(rig, motion, cameras, pose_at)
     return draw_pose(positions, seen, height=cameras[0].height, width=cameras[0].width)
@@ -184,12 +183,11 @@ def project(points: Float[np.ndarray, "P 3"], camera: Camera) -> tuple[np.ndarra
 
 
 def surface_depth(gaussians: GaussianSet, camera: Camera) -> Float[np.ndarray, "H X"]:
-    """Depth of the rendered figure [m]: its opacity-weighted mean, infinite where opacity is below one half."""
-    row = camera.T_camera_world[2]
-    depth = (gaussians.means @ row[:3] + row[3]).astype(np.float32)
-    image = render(gaussians, camera, features=depth[:, None])
+    """Depth of the figure without its loose cloth and hair [m], weighted by opacity; infinite where opacity is below
+    one half. A pose detector finds legs under a skirt too, and the cloth's motion hangs on them."""
+    image = render(gaussians.take(~gaussians.may_move), camera)
     alpha = image.rgba[..., 3]
-    return np.where(alpha > 0.5, image.features[..., 0] / np.maximum(alpha, 1e-6), np.inf)
+    return np.where(alpha > 0.5, image.depth / np.maximum(alpha, 1e-6), np.inf)
 
 
 def _unoccluded(located: np.ndarray, depth: np.ndarray, surface: np.ndarray) -> np.ndarray:
@@ -202,14 +200,6 @@ def _unoccluded(located: np.ndarray, depth: np.ndarray, surface: np.ndarray) -> 
     on_face = np.isin(np.arange(len(depth)), [0, 14, 15, 16, 17])
     tolerance = np.where(on_face, SURFACE_TOLERANCE, JOINT_TOLERANCE)
     return ~inside | (depth <= front + tolerance)
-
-
-def mirror_keypoints(positions: Float[np.ndarray, "T 18 2"], seen: Bool[np.ndarray, "T 18"], *,
-                     width: int) -> tuple[np.ndarray, np.ndarray]:
-    """The keypoints of the picture flipped left to right: mirrored, left and right exchanged."""
-    flipped = positions[:, MIRRORED].copy()
-    flipped[..., 0] = width - flipped[..., 0]
-    return flipped, seen[:, MIRRORED]
 
 
 def draw_pose(positions: Float[np.ndarray, "T 18 2"], seen: Bool[np.ndarray, "T 18"], *, height: int,

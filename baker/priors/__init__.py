@@ -14,6 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from baker.conditions import Conditions
+from runtime.errors import InputError
 
 PriorName = Literal["embedded"]
 """`embedded`: a small Wan-architecture transformer, weights shipped, made for a CPU."""
@@ -51,13 +52,13 @@ class VideoPrior(Protocol):
         """Velocity [C t h w] at latents x [C t h w] and noise level sigma in (0, 1]."""
 
 
-def load_prior(name: PriorName, path: Path | None = None) -> VideoPrior:
-    """The prior called `name`, from its weights file `path` (None: the shipped one).
+def load_prior(name: str, path: Path | None = None) -> VideoPrior:
+    """The prior called `name` (a `PriorName`), from its weights file `path` (None: the shipped one).
 
-    Raises ValueError for an unknown name and `InputError` for weights that are absent or damaged.
+    Raises `InputError` for an unknown name and for weights that are absent or damaged.
     """
     if name not in LOADERS:
-        raise ValueError(f'video prior "{name}" is not known; choose one of {", ".join(get_args(PriorName))}')
+        raise InputError(f'video prior "{name}" is not known; choose one of {", ".join(get_args(PriorName))}')
     return LOADERS[name](path)
 
 

@@ -178,7 +178,7 @@ class EmbeddedPrior:
     @staticmethod
     def load(path: Path) -> EmbeddedPrior:
         """The prior of a weights file. Raises `InputError` for a file that is absent, damaged or another's."""
-        advice = "give another with --prior-weights, or make one with `ani3d prior train`"
+        advice = "give another with --prior-path, or make one with `ani3d prior train`"
         if not path.is_file():
             raise InputError(f"{path}: no weights of the embedded prior here; {advice}")
         try:

@@ -1,0 +1,172 @@
+"""Training of the embedded prior on tiny drawn clips: it learns, it resumes to the same bits, it refuses mix-ups."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from baker.prior_batches import BatchConfig, draw_batch
+from baker.prior_data import (
+    COARSE,
+    EXCHANGED,
+    GARMENT,
+    POSE,
+    PRESERVED,
+    TRUTH,
+    ClipStore,
+    PriorDataConfig,
+    TrainingClip,
+)
+from baker.prior_training import PriorTrainConfig, fit, info, train
+from baker.priors.codec import fit_codec, to_bytes, to_signed
+from baker.priors.embedded import EmbeddedConfig
+from runtime.errors import InputError
+
+FRAMES, HEIGHT, WIDTH = 9, 48, 32
+
+
+def pendulum_clip(seed: int) -> TrainingClip:
+    """A striped cloth on a moving body: in the coarse video it follows the body, in the truth it lags behind."""
+    rng = np.random.default_rng(seed)
+    times = np.arange(FRAMES)
+    phase, swing = rng.uniform(0, 2 * np.pi), rng.uniform(2, 5)
+    body = WIDTH / 2 + swing * np.sin(0.6 * times + phase)
+    lagging = WIDTH / 2 + swing * np.sin(0.6 * (times - 1.5) + phase)
+    color = rng.integers(60, 250, 3)
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH] + 0.5
+
+    def draw(cloth_at: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        video = np.full((FRAMES, HEIGHT, WIDTH, 3), 128, np.uint8)
+        preserved, garment = (np.zeros((FRAMES, HEIGHT, WIDTH), np.uint8) for _ in range(2))
+        for t in range(FRAMES):
+            head = (np.abs(columns - body[t]) < 4) & (rows < 20)
+            # The cloth hangs from the body: its top follows, its hem is where `cloth_at` says.
+            middle = body[t] + (cloth_at[t] - body[t]) * np.clip((rows - 18) / 24, 0, 1)
+            cloth = (np.abs(columns - middle) < 5 + (rows - 18) / 6) & (rows >= 18) & (rows < 42) & ~head
+            video[t][head] = (200, 160, 140)
+            stripes = np.where((rows.astype(int) // 4) % 2 == 0, 1.0, 0.6)
+            video[t][cloth] = (stripes[..., None] * color)[cloth]
+            preserved[t][head], garment[t][cloth] = 255, 255
+        return video, preserved, garment
+
+    truth, _, garment = draw(lagging)
+    coarse, preserved, coarse_garment = draw(body)
+    pose = np.zeros_like(truth)
+    for t in range(FRAMES):
+        pose[t, 5:30, int(body[t])] = (255, 0, 0)
+    return TrainingClip(truth=truth, coarse=coarse, pose=pose, pose_exchanged=pose // 2, preserved=preserved,
+                        garment=np.maximum(garment, coarse_garment), reference=coarse[0])
+
+
+def filled_store(folder: Path, *, simulations: int, clips: int) -> ClipStore:
+    folder.mkdir()
+    store = ClipStore(folder)
+    for simulation in range(simulations):
+        for clip in range(clips):
+            store.write(simulation, clip, pendulum_clip(100 * simulation + clip))
+    return store
+
+
+TINY = PriorTrainConfig(
+    data=PriorDataConfig(simulations=9, held_out=1), network=EmbeddedConfig(layers=2, width=64, channels=48),
+    batch=BatchConfig(size=4, crop_width=32, crop_height=48, whole=0.0), validation_clips=4, steps=4,
+    checkpoint_every=2, validate_every=100)
+
+
+def test_training_beats_the_coarse_video_in_the_garment_region(tmp_path: Path) -> None:
+    store = filled_store(tmp_path / "clips", simulations=17, clips=4)
+    config = replace(TINY, steps=100, learning_rate=2e-3, average=0.95, checkpoint_every=100)
+    best = fit(config, store, tmp_path)
+    validation = info(best)["validation"]
+    garment, whole = validation["garment_psnr"], validation["psnr"]
+    assert garment["restored"] > garment["coarse"] + 1.0
+    assert garment["codec"] > garment["restored"]
+    assert whole["restored"] > whole["coarse"]
+    assert (tmp_path / "strips_000100.png").is_file()
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def test_a_killed_training_ends_at_the_same_bits(tmp_path: Path) -> None:
+    store = filled_store(tmp_path / "clips", simulations=3, clips=2)
+
+    def kill_at_3(done: int, total: int, text: str) -> None:
+        if done == 3:
+            raise Killed
+
+    for name in ("straight", "killed"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(Killed):
+        fit(TINY, store, tmp_path / "killed", kill_at_3)  # its last checkpoint is step 2
+    for name in ("straight", "killed"):
+        with contextlib.suppress(InputError):  # four steps need not beat the coarse video
+            fit(TINY, store, tmp_path / name)
+    straight, killed = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("straight", "killed"))
+    assert straight.keys() == killed.keys()
+    assert all(torch.equal(straight[name], killed[name]) for name in straight)
+    moved = [name for name in straight if name.startswith("network.")
+             and not torch.equal(straight[name], straight[name.replace("network.", "average.")])]
+    assert moved, "nothing was trained"
+
+
+def test_a_folder_of_another_training_is_refused(tmp_path: Path) -> None:
+    filled_store(tmp_path / "clips", simulations=2, clips=1)
+    config = replace(TINY, data=PriorDataConfig(simulations=2, held_out=1, clips_per_simulation=1))
+    with contextlib.suppress(InputError):
+        train(config, tmp_path)  # every clip is there: nothing is simulated
+    assert (tmp_path / "checkpoint.safetensors").is_file()
+    with pytest.raises(InputError, match=r"config\.json: this folder holds a training with other settings"):
+        train(replace(config, seed=5), tmp_path)
+
+
+def test_without_held_out_clips_training_is_refused(tmp_path: Path) -> None:
+    store = filled_store(tmp_path / "clips", simulations=1, clips=1)
+    with pytest.raises(InputError, match="0 training and 1 held-out"):
+        fit(TINY, store, tmp_path)
+
+
+def test_a_stored_clip_comes_back_whole(tmp_path: Path) -> None:
+    store = filled_store(tmp_path / "clips", simulations=1, clips=2)
+    clip, packed = pendulum_clip(1), store.read(0, 1)
+    assert store.list() == [(0, 0), (0, 1)]
+    for part, content in ((TRUTH, clip.truth), (COARSE, clip.coarse), (POSE, clip.pose),
+                          (EXCHANGED, clip.pose_exchanged), (PRESERVED, clip.preserved), (GARMENT, clip.garment)):
+        assert np.array_equal(packed[:-1, ..., part], content)
+    assert np.array_equal(packed[-1, ..., TRUTH], clip.reference)
+
+
+def test_a_flipped_batch_shows_the_exchanged_pose(tmp_path: Path) -> None:
+    store = filled_store(tmp_path / "clips", simulations=1, clips=1)
+    clip = store.read(0, 0)
+    codec = fit_codec(torch.randn(500, 192, generator=torch.Generator().manual_seed(0)), channels=192)
+    config = BatchConfig(size=1, crop_width=WIDTH, crop_height=HEIGHT, whole=0.0, coarse_dropout=0.0, recolor=0.0)
+    seen = set()
+    for seed in range(8):
+        batch = draw_batch(config, [clip], codec, np.random.default_rng(seed))
+        pose = to_bytes(codec.decode(batch.inputs.pose))[0].numpy()
+        flipped = not np.array_equal(pose, clip[:-1, ..., POSE])
+        if flipped:
+            assert np.array_equal(pose, clip[:-1, ..., EXCHANGED][:, :, ::-1])
+        truth = to_bytes(codec.decode(batch.truth))[0].numpy()
+        assert np.array_equal(truth, clip[:-1, ..., TRUTH][:, :, :: -1 if flipped else 1])
+        seen.add(flipped)
+    assert seen == {False, True}
+
+
+def test_recolouring_treats_truth_coarse_and_reference_alike(tmp_path: Path) -> None:
+    store = filled_store(tmp_path / "clips", simulations=1, clips=1)
+    clip = np.array(store.read(0, 0))
+    clip[..., COARSE] = clip[..., TRUTH]
+    codec = fit_codec(torch.randn(500, 192, generator=torch.Generator().manual_seed(0)), channels=192)
+    config = BatchConfig(size=1, crop_width=WIDTH, crop_height=HEIGHT, whole=0.0, coarse_dropout=0.0, recolor=1.0)
+    batch = draw_batch(config, [clip], codec, np.random.default_rng(4))
+    assert torch.equal(batch.truth, batch.inputs.coarse)
+    assert not torch.equal(batch.truth, codec.encode(to_signed(torch.from_numpy(clip[None, :-1, ..., TRUTH]))))

@@ -1,0 +1,210 @@
+"""The contract of video priors, over all of them, and the laws of the embedded one's codec and network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+
+from baker.conditions import Conditions
+from baker.priors import LOADERS, PriorName, VideoPrior, load_prior
+from baker.priors.codec import PATCH, PatchCodec, fit_codec, pool_mask, to_bytes, to_signed
+from baker.priors.embedded import (
+    SHIPPED,
+    EmbeddedConfig,
+    EmbeddedPrior,
+    RestorationNetwork,
+    move,
+    save_weights,
+)
+from runtime.errors import InputError
+
+
+def random_codec(channels: int) -> PatchCodec:
+    generator = torch.Generator().manual_seed(1)
+    mixing = torch.randn(PATCH, PATCH, generator=generator) * 0.1
+    return fit_codec(torch.randn(3000, PATCH, generator=generator) @ mixing, channels=channels)
+
+
+def random_video(frames: int, height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Smooth random colours, uint8 [T H X 3]."""
+    rng = np.random.default_rng(seed)
+    coarse = torch.from_numpy(rng.uniform(0, 255, (1, 3, 3, 5, 4))).float()
+    smooth = torch.nn.functional.interpolate(coarse, size=(frames, height, width), mode="trilinear")
+    return smooth[0].permute(1, 2, 3, 0).to(torch.uint8).numpy()
+
+
+def random_conditions(frames: int, height: int, width: int) -> Conditions:
+    mask = np.zeros((frames, height, width), np.uint8)
+    mask[:, : height // 2] = 255
+    return Conditions(coarse=random_video(frames, height, width, 1), pose=random_video(frames, height, width, 2),
+                      reference=random_video(1, height, width, 3)[0], preserved=mask)
+
+
+def small_network(*, flow: bool = True, zero_head: bool = True) -> RestorationNetwork:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = RestorationNetwork(EmbeddedConfig(layers=1, width=64, channels=48, flow=flow), random_codec(48))
+        if not zero_head:
+            torch.nn.init.normal_(network.transformer.proj_out.weight, std=0.02)
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    network = small_network(zero_head=False)
+    save_weights(path, network, state=network.state_dict(), about={"steps": 0})
+    return path
+
+
+# --- the contract, over all ---------------------------------------------------------------------------------------
+
+
+def test_every_name_has_a_loader() -> None:
+    assert set(LOADERS) == set(get_args(PriorName))
+
+
+@pytest.fixture(params=["small", *get_args(PriorName)])
+def prior(request: pytest.FixtureRequest, small_weights: Path) -> VideoPrior:
+    if request.param == "small":
+        return load_prior("embedded", small_weights)
+    return load_prior(request.param)
+
+
+def test_a_prior_keeps_the_contract(prior: VideoPrior) -> None:
+    assert isinstance(prior, VideoPrior)
+    assert prior.window % 4 == 1
+    size = 3 * prior.size_multiple
+    conditions = random_conditions(5, size, size)
+    latents, mask = prior.encode(conditions.coarse), prior.latent_mask(conditions.preserved)
+    assert latents.ndim == 4 and mask.shape == (1, *latents.shape[1:])
+    assert latents.shape[1] == 2  # the first frame alone, then four
+    assert prior.decode(latents).shape == conditions.coarse.shape
+    prepared = prior.prepare(conditions)
+    velocity = prior.velocity(latents, 0.7, prepared)
+    assert velocity.shape == latents.shape and bool(velocity.isfinite().all())
+    assert torch.equal(velocity, prior.velocity(latents, 0.7, prior.prepare(conditions)))
+    assert prior.fingerprint == prior.fingerprint and len(prior.fingerprint) > 8
+
+
+def test_the_prior_without_the_coarse_video_does_not_depend_on_it(small_weights: Path) -> None:
+    blind = replace(EmbeddedPrior.load(small_weights), sees_coarse=False)
+    conditions = random_conditions(5, 32, 32)
+    other = replace(conditions, coarse=conditions.coarse[::-1].copy())
+    x = blind.encode(random_video(5, 32, 32, 9))
+    assert torch.equal(blind.velocity(x, 0.5, blind.prepare(conditions)),
+                       blind.velocity(x, 0.5, blind.prepare(other)))
+
+
+# --- codec --------------------------------------------------------------------------------------------------------
+
+
+def test_the_codec_with_all_channels_is_lossless() -> None:
+    video = random_video(9, 16, 24)
+    codec = random_codec(PATCH)
+    assert np.array_equal(to_bytes(codec.decode(codec.encode(to_signed(torch.from_numpy(video))))).numpy(), video)
+
+
+def test_the_codec_basis_is_orthonormal_so_latent_error_is_pixel_error() -> None:
+    codec = random_codec(48)
+    torch.testing.assert_close(codec.basis.T @ codec.basis, torch.eye(48), atol=1e-5, rtol=0)
+    a, b = torch.randn(2, 48, 2, 3, 4, generator=torch.Generator().manual_seed(2))
+    by_latent = ((a - b)[:, 1:] * codec.deviation.view(-1, 1, 1, 1)).square().sum()
+    by_pixel = (codec.decode(a) - codec.decode(b))[1:].square().sum()
+    torch.testing.assert_close(by_latent, by_pixel, rtol=1e-4, atol=0)
+
+
+def test_encoding_is_linear_up_to_its_mean() -> None:
+    codec = random_codec(48)
+    a, b = (to_signed(torch.from_numpy(random_video(5, 8, 8, seed))) for seed in (1, 2))
+    torch.testing.assert_close(codec.encode(a) + codec.encode_difference(b - a), codec.encode(b), atol=1e-4, rtol=0)
+
+
+def test_the_latent_mask_takes_the_least_of_every_patch() -> None:
+    preserved = torch.full((9, 16, 16), 255, dtype=torch.uint8)
+    preserved[0, 0, 0], preserved[6, 5, 9] = 0, 51
+    expected = torch.ones(1, 3, 4, 4)
+    expected[0, 0, 0, 0], expected[0, 2, 1, 2] = 0, 0.2
+    torch.testing.assert_close(pool_mask(preserved), expected)
+
+
+def test_a_video_the_codec_cannot_group_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"4 k \+ 1 frames"):
+        random_codec(8).encode(torch.zeros(8, 16, 16, 3))
+
+
+# --- network ------------------------------------------------------------------------------------------------------
+
+
+def test_the_untrained_network_returns_the_coarse_video() -> None:
+    prior = EmbeddedPrior(small_network(), weights_sha256="")
+    conditions = random_conditions(5, 32, 32)
+    coarse = prior.encode(conditions.coarse)
+    x = prior.encode(random_video(5, 32, 32, 9))
+    x0 = x - 0.6 * prior.velocity(x, 0.6, prior.prepare(conditions))
+    # grid_sample at the pixel centres: 1e-6 of a colour, divided by channel deviations above 1e-2.
+    torch.testing.assert_close(x0, coarse, atol=1e-3, rtol=0)
+
+
+def test_a_constant_flow_moves_every_frame_by_its_own_displacement() -> None:
+    video = torch.rand(1, 5, 16, 16, 3, generator=torch.Generator().manual_seed(0))
+    flow = torch.zeros(1, 4, 2, 2, 4, 4)
+    flow[:, 0, 0, 0] = 2.0  # frame 0: from two pixels to the right
+    flow[:, 3, 1, 1] = -1.0  # frame 4: from one pixel above
+    moved = move(video, flow.flatten(1, 2))
+    torch.testing.assert_close(moved[0, 0, :, :-2], video[0, 0, :, 2:], atol=1e-5, rtol=0)
+    torch.testing.assert_close(moved[0, 4, 1:], video[0, 4, :-1], atol=1e-5, rtol=0)
+    torch.testing.assert_close(moved[0, 1:4], video[0, 1:4], atol=1e-5, rtol=0)
+
+
+# --- weights file -------------------------------------------------------------------------------------------------
+
+
+def test_weights_come_back_as_half_precision_values(small_weights: Path) -> None:
+    loaded = EmbeddedPrior.load(small_weights).network.state_dict()
+    for name, value in small_network(zero_head=False).state_dict().items():
+        assert torch.equal(loaded[name], value.half().float()), name
+
+
+def test_absent_weights_are_reported_with_their_path(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.safetensors: no weights"):
+        load_prior("embedded", tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize("damage", ["cut", "garbage", "nan", "format"])
+def test_damaged_weights_are_refused_in_one_line(damage: str, small_weights: Path, tmp_path: Path) -> None:
+    path = tmp_path / "bad.safetensors"
+    content = small_weights.read_bytes()
+    if damage == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "garbage":
+        path.write_bytes(b"\xff" * 4096)
+    elif damage == "format":
+        path.write_bytes(content.replace(b"ani3d-embedded-prior-1", b"ani3d-embedded-prior-9"))
+    else:
+        network = small_network()
+        state = network.state_dict()
+        state["transformer.proj_out.bias"] = torch.full_like(state["transformer.proj_out.bias"], float("nan"))
+        save_weights(path, network, state=state, about={})
+    with pytest.raises(InputError, match=r"bad\.safetensors: not weights") as caught:
+        load_prior("embedded", path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_prior_is_refused_with_the_known_names() -> None:
+    with pytest.raises(InputError, match=r"wan-17.*embedded"):
+        load_prior("wan-17")
+
+
+def test_the_shipped_weights_are_small_and_beat_the_coarse_video_where_they_were_measured() -> None:
+    from baker.prior_training import info
+
+    facts = info()
+    assert SHIPPED.stat().st_size <= 40e6
+    garment = facts["validation"]["garment_psnr"]
+    assert garment["codec"] > garment["restored"] > garment["coarse"]
