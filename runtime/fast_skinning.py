@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 from numba import njit, prange
 
+from runtime.raster import KERNEL_LOCK
 from runtime.types import GaussianSet, Rig
 
 _MAX_SQUARINGS = 40
@@ -27,11 +28,14 @@ def pose_gaussians(gaussians: GaussianSet, rig: Rig, matrices: Float[np.ndarray,
     Agrees with the numpy reference within float32 rounding (1e-6 m, 1e-6 of a quaternion) where the nearest
     rotation is unique.
     """
-    means, quats = _pose(
-        np.ascontiguousarray(gaussians.means, np.float32), np.ascontiguousarray(gaussians.quats_wxyz, np.float32),
-        np.ascontiguousarray(rig.skin_joints, np.int32), np.ascontiguousarray(rig.skin_weights, np.float32),
-        np.ascontiguousarray(matrices[:, :3, :], np.float64))
-    return replace(gaussians, means=means, quats_wxyz=quats)
+    means = np.ascontiguousarray(gaussians.means, np.float32)
+    quats = np.ascontiguousarray(gaussians.quats_wxyz, np.float32)
+    skin_joints = np.ascontiguousarray(rig.skin_joints, np.int32)
+    skin_weights = np.ascontiguousarray(rig.skin_weights, np.float32)
+    with KERNEL_LOCK:
+        posed_means, posed_quats = _pose(means, quats, skin_joints, skin_weights,
+                                         np.ascontiguousarray(matrices[:, :3, :], np.float64))
+    return replace(gaussians, means=posed_means, quats_wxyz=posed_quats)
 
 
 @njit(cache=True, parallel=True)

@@ -24,10 +24,11 @@ def lod_order(gaussians: GaussianSet) -> Int[np.ndarray, " N"]:
     """Row to place at each position: `gaussians.take(lod_order(gaussians))` is ordered.
 
     Along a Morton curve, of every two neighbours the less visible one goes to the finest level and the other
-    plays the next round.
+    plays the next round. Each label plays by itself: a skirt does not lose its Gaussians to the legs under it.
     """
     visibility = gaussians.opacities.astype(np.float64) * projected_area(gaussians.log_scales)
-    remaining = np.argsort(morton_codes(gaussians.means), kind="stable")
+    codes = morton_codes(gaussians.means)
+    remaining = np.lexsort((codes, gaussians.labels))
     levels: list[np.ndarray] = []
     while len(remaining) > COARSEST:
         pairs = remaining[:len(remaining) // 2 * 2].reshape(-1, 2)
@@ -35,7 +36,8 @@ def lod_order(gaussians: GaussianSet) -> Int[np.ndarray, " N"]:
         levels.append(np.take_along_axis(pairs, 1 - second_wins, axis=1)[:, 0])
         winners = np.take_along_axis(pairs, second_wins, axis=1)[:, 0]
         remaining = np.concatenate([winners, remaining[2 * len(pairs):]])
-    return np.concatenate([remaining, *reversed(levels)])
+    levels.append(remaining)
+    return np.concatenate([level[np.argsort(codes[level], kind="stable")] for level in reversed(levels)])
 
 
 def projected_area(log_scales: Float[np.ndarray, "N 3"]) -> np.ndarray:
@@ -64,15 +66,18 @@ def reorder(bundle: Bundle, permutation: Int[np.ndarray, " N"]) -> Bundle:
 
 
 def level_of_detail(bundle: Bundle, count: int) -> Bundle:
-    """The first `count` Gaussians of an ordered bundle, enlarged so that they cover what all N did.
+    """The first `count` Gaussians of an ordered bundle, enlarged so that their areas sum to what all N's did.
 
-    Both directions in the surface grow by sqrt(N / count); the thinnest does not.
+    Both directions in the surface grow by the same factor, at most sqrt(N / count) since the more visible come
+    first; the thinnest does not grow.
     """
     total = bundle.gaussians.count
     if not 1 <= count <= total:
         raise ValueError(f"level_of_detail of {count} Gaussians; this bundle has {total}")
+    areas = projected_area(bundle.gaussians.log_scales) * bundle.gaussians.opacities
+    ratio = min(float(areas.sum() / max(areas[:count].sum(), 1e-300)), total / count)
     prefix = _select(bundle, np.arange(count))
-    growth = np.full((count, 3), 0.5 * math.log(total / count), np.float32)
+    growth = np.full((count, 3), 0.5 * math.log(max(ratio, 1.0)), np.float32)
     thinnest = np.argmin(prefix.gaussians.log_scales, axis=1)
     growth[np.arange(count), thinnest] = 0.0
     log_scales = prefix.gaussians.log_scales + growth

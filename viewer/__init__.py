@@ -1,1 +1,1 @@
-"""The window of `ani3d play`: pyglet, an orbit camera, a splat pass. No torch."""
+"""The window of `ani3d play`: pyglet, an orbit camera, pictures from the CPU rasteriser. No torch."""

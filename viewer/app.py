@@ -1,0 +1,48 @@
+"""`play`: open bundles in a window. Importing this needs no display and no pyglet; calling it does."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from runtime.bundle import read_bundle
+from runtime.errors import InputError
+from runtime.player import Player
+from viewer.show import Show
+
+WITHOUT_WINDOW = "make a video with `ani3d render X.ani3d --orbit -o X.mp4` instead"
+
+
+def load_show(paths: Sequence[Path | str]) -> Show:
+    """All clips of all bundles; raises `InputError` for the first file that cannot be read."""
+    bundles = [read_bundle(path) for path in paths]
+    return Show([Player(bundle, clip) for bundle in bundles for clip in range(len(bundle.clips))])
+
+
+def play(paths: Sequence[Path | str], *, size: tuple[int, int] = (480, 832)) -> None:
+    """Show bundles in a window of `size` (width, height) [px] until it is closed.
+
+    Raises `InputError` for a file that cannot be read, and where no window can be opened.
+    """
+    show = load_show(paths)
+    if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
+        raise InputError(f"there is no display to open a window on; {WITHOUT_WINDOW}")
+    try:
+        import pyglet
+
+        from viewer.window import ShowWindow
+    except ImportError as error:
+        raise InputError(f"the window needs pyglet and system fonts ({error}); pip install 'ani3d[view]', on Debian "
+                         "also apt-get install libgl1 libfontconfig1 libfreetype6") from None
+    except Exception as error:
+        raise InputError(f"no window can be opened ({error}); {WITHOUT_WINDOW}") from None
+    try:
+        window = ShowWindow(show, size)
+    except (pyglet.window.WindowException, pyglet.gl.ContextException) as error:
+        raise InputError(f"no window can be opened ({error}); {WITHOUT_WINDOW}") from None
+    try:
+        pyglet.app.run(interval=1 / 60)
+    finally:
+        window.close()
