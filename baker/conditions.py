@@ -8,6 +8,7 @@ projected, and a joint hidden behind the figure's own body is left out.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import no_type_check
 
 import numba
 import numpy as np
@@ -212,6 +213,7 @@ def draw_pose(positions: Float[np.ndarray, "T 18 2"], seen: Bool[np.ndarray, "T 
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _draw(canvas, positions, seen, limbs, colors, radius, dimmed):
     for t in range(canvas.shape[0]):
         for i in range(limbs.shape[0]):
@@ -224,6 +226,7 @@ def _draw(canvas, positions, seen, limbs, colors, radius, dimmed):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _ellipse(image, a, b, radius, color, share):
     """Blend the filled ellipse whose long axis is a-b (a disc where a = b): half-length |a-b|/2, half-width
     `radius`. Coverage falls from 1 to 0 over the pixel that the first-order distance to the rim says."""
