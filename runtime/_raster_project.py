@@ -8,11 +8,12 @@ reaches 1/255. Half width 0 means culled. `channels [N K]` holds its colours and
 from __future__ import annotations
 
 import math
+from typing import no_type_check
 
 import numpy as np
 from numba import prange
 
-from runtime._raster_template import jit
+from runtime._raster_template import compiled
 
 TILE = 16
 """Tile edge [px]: one 16-lane vector per row."""
@@ -31,17 +32,20 @@ BOUND_SLACK = 1e-3
 PROJECT_OPTIONS = {"parallel": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
 
 
+@compiled(inline="always", error_model="numpy")
+@no_type_check
 def _finite_row(values, i):
+    """Whether a row holds finite numbers only."""
     total = 0.0
     for j in range(values.shape[1]):
         total += abs(values[i, j])
     return math.isfinite(total)
 
 
-_finite_row = jit(_finite_row, inline="always", error_model="numpy")
-
-
-def _project(means, quats, scales, opacities, colors, view, pinhole, splats, channels):
+@compiled(**PROJECT_OPTIONS)
+@no_type_check
+def project(means, quats, scales, opacities, colors, view, pinhole, splats, channels):
+    """Fill `splats` and `channels` from Gaussians, world to camera [3 4] and fx, fy, cx, cy, width, height."""
     fx, fy, cx, cy, width, height = pinhole[0], pinhole[1], pinhole[2], pinhole[3], pinhole[4], pinhole[5]
     left, right = -cx / fx - GUARD * width / fx, (width - cx) / fx + GUARD * width / fx
     top, bottom = -cy / fy - GUARD * height / fy, (height - cy) / fy + GUARD * height / fy
@@ -95,10 +99,8 @@ def _project(means, quats, scales, opacities, colors, view, pinhole, splats, cha
         channels[i, colors.shape[1]] = np.float32(Z)
 
 
-project = jit(_project, **PROJECT_OPTIONS)
-"""(means, quats, scales, opacities, colors, view [3 4] f64, pinhole [6] f64, out splats, out channels)."""
-
-
+@compiled(error_model="numpy")
+@no_type_check
 def _sort_by_depth(keys, order):
     """Stable radix sort, three digits of 11 bits. Bits of positive floats sort as the floats do."""
     count = keys.shape[0]
@@ -121,10 +123,15 @@ def _sort_by_depth(keys, order):
     return order
 
 
-_sort_by_depth = jit(_sort_by_depth, error_model="numpy")
+@compiled(error_model="numpy")
+@no_type_check
+def bin_tiles(splats, depth_bits, width, height):
+    """Sort into tiles; `depth_bits` is `channels` viewed as uint32. Returns tile_starts, ids, slots, first_slot.
 
-
-def _bin_tiles(splats, depth_bits, width, height):
+    Tile t blends `ids[tile_starts[t]:tile_starts[t + 1]]`, front to back. Intersection k writes its gradient to row
+    `slots[k]`; the rows of Gaussian i are `first_slot[i]:first_slot[i + 1]`, so sums need no atomics and keep their
+    order.
+    """
     count = splats.shape[0]
     tiles_x, tiles_y = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
     rect = np.empty((count, 4), np.int32)
@@ -167,12 +174,3 @@ def _bin_tiles(splats, depth_bits, width, height):
                 slots[place] = slot
                 slot += 1
     return tile_starts, ids, slots, first_slot
-
-
-bin_tiles = jit(_bin_tiles, error_model="numpy")
-"""(splats, channels viewed as uint32, width, height)
--> tile_starts [tiles + 1], ids [I], slots [I], first_slot [N + 1].
-
-Tile t blends `ids[tile_starts[t]:tile_starts[t + 1]]`, front to back. Intersection k writes its gradient to row
-`slots[k]`; the rows of Gaussian i are `first_slot[i]:first_slot[i + 1]`, so sums need no atomics and keep their order.
-"""

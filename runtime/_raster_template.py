@@ -37,14 +37,20 @@ def specialise(template: str, *, channels: int, module: dict[str, Any], options:
     # `__name__` of these globals is what a cached function re-imports; a copy keeps the module free of the names.
     scope = dict(module)
     exec(code, scope)  # our own text above, no outside input
-    return jit(scope[f"kernel_{channels}"], **options)
+    return compiled(**options)(scope[f"kernel_{channels}"])
 
 
-def jit(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    """`numba.njit(cache=True, nogil=True)`; without the cache where no folder can be written."""
-    try:
-        return njit(cache=True, nogil=True, **options)(function)
-    except RuntimeError as error:
-        if "cannot cache" not in str(error):
-            raise
-        return njit(nogil=True, **options)(function)
+def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`numba.njit(cache=True, nogil=True, ...)` as a decorator; without the cache where no folder can be written.
+
+    Kernels also wear `@no_type_check`: tests wrap every other function to check shapes, which numba cannot compile.
+    """
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        try:
+            return njit(cache=True, nogil=True, **options)(function)
+        except RuntimeError as error:
+            if "cannot cache" not in str(error):
+                raise
+            return njit(nogil=True, **options)(function)
+
+    return decorate

@@ -46,14 +46,14 @@ class Splats:
     """Centre, inverse covariance, opacity, half sizes; half sizes 0 where culled."""
     channels: Float32[np.ndarray, "N K"]
     """Colours, then depth [m]; zero where culled."""
-    tile_starts: Int32[np.ndarray, " tiles+1"]
-    """Where each tile's intersections begin."""
+    tile_starts: Int32[np.ndarray, " starts"]
+    """Where each tile's intersections begin, and where the last one's end."""
     ids: Int32[np.ndarray, " I"]
     """The Gaussian of each intersection, front to back within a tile."""
     slots: Int32[np.ndarray, " I"]
     """The row of a per-Gaussian-ordered buffer that belongs to each intersection."""
-    first_slot: Int32[np.ndarray, " N+1"]
-    """Where each Gaussian's rows begin in that buffer."""
+    first_slot: Int32[np.ndarray, " slots"]
+    """Where each Gaussian's rows begin in that buffer, and where the last one's end: N + 1 entries."""
 
 
 def render(gaussians: GaussianSet, camera: Camera, *,
@@ -62,8 +62,9 @@ def render(gaussians: GaussianSet, camera: Camera, *,
     colors = np.maximum(gaussians.colors, 0.0)
     if features is not None:
         colors = np.concatenate([colors, features], axis=1)
-    splats = project(gaussians.means, gaussians.quats_wxyz, np.exp(gaussians.log_scales), gaussians.opacities,
-                     colors, camera)
+    with np.errstate(over="ignore"):  # an overflow becomes an infinity, which is culled
+        scales, opacities = np.exp(gaussians.log_scales), gaussians.opacities
+    splats = project(gaussians.means, gaussians.quats_wxyz, scales, opacities, colors, camera)
     height, width, count = camera.height, camera.width, colors.shape[1]
     rgba = np.empty((height, width, 4), np.float32)
     depth = np.empty((height, width), np.float32)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, no_type_check
 
 import numpy as np
 from numba import prange
@@ -27,7 +27,7 @@ from runtime._raster_blend import (  # noqa: F401  the kernel text uses them
     f4,
 )
 from runtime._raster_project import GUARD, PROJECT_OPTIONS, TILE  # noqa: F401
-from runtime._raster_template import jit, specialise
+from runtime._raster_template import compiled, specialise
 
 GEOMETRY = 6
 """Gradient columns before the channels': centre x, y; inverse covariance a, b, c; opacity."""
@@ -169,7 +169,10 @@ def blend_backward(channels: int) -> Callable[..., Any]:
     return specialise(BACKWARD, channels=channels, module=globals(), options=BLEND_OPTIONS)
 
 
-def _sum_rows(rows, first_slot, sums):
+@compiled(parallel=True, error_model="numpy")
+@no_type_check
+def sum_rows(rows, first_slot, sums):
+    """Each Gaussian's gradient `sums [N S]` from its rows of [I S], always summed in the same order."""
     for i in prange(sums.shape[0]):
         sums[i, :] = ZERO
         for k in range(first_slot[i], first_slot[i + 1]):
@@ -177,12 +180,11 @@ def _sum_rows(rows, first_slot, sums):
                 sums[i, j] += rows[k, j]
 
 
-sum_rows = jit(_sum_rows, parallel=True, error_model="numpy")
-"""(rows [I S], first_slot [N + 1], out sums [N S]): each Gaussian's gradient, always summed in the same order."""
-
-
-def _project_backward(means, quats, scales, opacities, view, pinhole, splats, sums, grad_means, grad_quats,
-                      grad_scales, grad_opacities):
+@compiled(**PROJECT_OPTIONS)
+@no_type_check
+def project_backward(means, quats, scales, opacities, view, pinhole, splats, sums, grad_means, grad_quats,
+                     grad_scales, grad_opacities):
+    """Fill the gradients of the first four from `sums`; culled Gaussians get zero."""
     fx, fy, cx, cy, width, height = pinhole[0], pinhole[1], pinhole[2], pinhole[3], pinhole[4], pinhole[5]
     left, right = -cx / fx - GUARD * width / fx, (width - cx) / fx + GUARD * width / fx
     top, bottom = -cy / fy - GUARD * height / fy, (height - cy) / fy + GUARD * height / fy
@@ -254,7 +256,3 @@ def _project_backward(means, quats, scales, opacities, view, pinhole, splats, su
         dZ = sums[i, sums.shape[1] - 1] - (grad_ax * ax + grad_ay * ay + grad_tx * tan_x + grad_ty * tan_y) / Z
         for j in range(3):
             grad_means[i, j] = f4(view[0, j] * dX + view[1, j] * dY + view[2, j] * dZ)
-
-
-project_backward = jit(_project_backward, **PROJECT_OPTIONS)
-"""(means, quats, scales, opacities, view, pinhole, splats, sums, out gradients of the first four)."""
