@@ -121,20 +121,21 @@ def _try_faces(points: np.ndarray, corners: np.ndarray, members: np.ndarray, cen
     """Improve `found` (distance, face, barycentrics; in place) with the faces `members`."""
     best, face, barycentrics = found
     tree, reach = cKDTree(centroids[members]), radii[members].max()
-    open_, done, k = np.arange(len(points)), 0, min(8, len(members))
+    open_, done, k = np.arange(len(points)), 0, min(4, len(members))
     while len(open_):
         distance, near = tree.query(points[open_], k=k)
-        distance, near = distance.reshape(len(open_), k), near.reshape(len(open_), k)
-        tried = members[near[:, done:]]
-        where, bary = closest_on_triangles(points[open_][:, None], corners[tried])
-        squared = ((where - points[open_][:, None]) ** 2).sum(2)
-        pick = np.argmin(squared, axis=1)
-        rows = np.arange(len(open_))
-        nearest = np.sqrt(squared[rows, pick])
-        better = nearest < best[open_]
-        target = open_[better]
-        best[target], face[target] = nearest[better], tried[rows, pick][better]
-        barycentrics[target] = bary[rows, pick][better]
+        distance, near = distance.reshape(len(open_), k)[:, done:], members[near.reshape(len(open_), k)[:, done:]]
+        # Only pairs that can still win are worked out.
+        row, column = np.nonzero(distance - radii[near] < best[open_][:, None])
+        tried = near[row, column]
+        where, bary = closest_on_triangles(points[open_[row]], corners[tried])
+        reached = np.full(distance.shape, np.inf)
+        reached[row, column] = np.sqrt(((where - points[open_[row]]) ** 2).sum(1))
+        winner = reached.argmin(1)[row] == column
+        better = winner & (reached[row, column] < best[open_[row]])
+        target = open_[row[better]]
+        best[target], face[target] = reached[row, column][better], tried[better]
+        barycentrics[target] = bary[better]
         if k == len(members):
             return
         open_ = open_[distance[:, -1] - reach < best[open_]]

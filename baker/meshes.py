@@ -252,24 +252,21 @@ def _voronoi_cells(features: np.ndarray, *, count: int,
     """Lloyd's iteration on samples [S D]: the sample at each of `count` centres, and each sample's cell."""
     if len(features) < count:
         raise InputError(f"{count} Gaussians asked of a mesh with {len(features)} visible samples; use fewer")
-    centre = (np.arange(count) * len(features)) // count
-    tree = cKDTree(features)
+    place = features[(np.arange(count) * len(features)) // count]
     for _ in range(LLOYD_ROUNDS):
-        _, cell = cKDTree(features[centre]).query(features)
-        mean = _cell_mean(features, cell, weights, count)
-        _, nearest = tree.query(mean)
-        # Two cells may pick the same sample; the second keeps its old centre.
-        taken, first = np.unique(nearest, return_index=True)
-        moved = centre.copy()
-        moved[first] = taken
-        unique = np.unique(moved, return_index=True)[1]
-        duplicate = np.setdiff1d(np.arange(count), unique)
-        moved[duplicate] = centre[duplicate]
-        centre = moved
-    centre = np.unique(centre)
-    spare = np.setdiff1d(np.arange(len(features)), centre)[:count - len(centre)]
-    centre = np.concatenate([centre, spare])
+        _, cell = cKDTree(place).query(features)
+        filled = np.bincount(cell, minlength=count) > 0
+        place = np.where(filled[:, None], _cell_mean(features, cell, weights, count), place)
+    # A centre is a sample, so that it is on the surface; no two share one.
+    _, nearest = cKDTree(features).query(place)
+    centre, first = np.unique(nearest, return_index=True)
+    left = np.delete(np.arange(count), first)
+    spare = np.setdiff1d(np.arange(len(features)), centre)
+    for row in left:
+        pick = int(np.argmin(((features[spare] - place[row]) ** 2).sum(1)))
+        centre, spare = np.append(centre, spare[pick]), np.delete(spare, pick)
     _, cell = cKDTree(features[centre]).query(features)
+    # Samples may coincide; each centre is in its own cell all the same.
     cell[centre] = np.arange(count)
     return centre, cell
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from baker.avatar import SkinnedMesh
 from baker.avatars.part_file import Part, PartFile, find_texture
@@ -204,12 +205,16 @@ def _tuck(mesh: SkinnedMesh, cover: SkinnedMesh) -> tuple[SkinnedMesh, np.ndarra
 
     What is nearest to the cover's border stays: it is in the open, or at the edge of it.
     """
-    faces, barycentrics, closest, distances = closest_points(mesh.vertices, cover)
-    own = vertex_normals(mesh.vertices, mesh.faces)
+    # A point within COVER_DISTANCE of a face is within that and the face's longest edge of one of its corners.
+    edge = cover.vertices[cover.faces] - cover.vertices[np.roll(cover.faces, 1, axis=1)]
+    reach = COVER_DISTANCE + float(np.linalg.norm(edge, axis=2).max())
+    close = np.flatnonzero(cKDTree(cover.vertices).query(mesh.vertices)[0] <= reach)
+    points, own = mesh.vertices[close], vertex_normals(mesh.vertices, mesh.faces)[close]
+    faces, barycentrics, closest, distances = closest_points(points, cover)
     normal = interpolate(vertex_normals(cover.vertices, cover.faces)[cover.faces], faces, barycentrics)
     # A folded collar has its inner side outward: its normal counts in the direction of the skin's.
     normal *= np.where((normal * own).sum(1, keepdims=True) < 0, -1.0, 1.0)
-    height = ((mesh.vertices - closest) * normal).sum(1)
+    height = ((points - closest) * normal).sum(1)
     edges, uses = np.unique(np.sort(cover.faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1), axis=0,
                             return_counts=True)
     border = np.zeros(len(cover.vertices), bool)
@@ -217,8 +222,10 @@ def _tuck(mesh: SkinnedMesh, cover: SkinnedMesh) -> tuple[SkinnedMesh, np.ndarra
     at_border = (border[cover.faces[faces]] | (barycentrics < 1e-6)).all(1)
     near = (distances < COVER_DISTANCE) & ~at_border
     push = np.where(near, np.maximum(height + TUCK, 0.0), 0.0)
-    moved = mesh.vertices - push[:, None] * normal
-    return replace(mesh, vertices=moved.astype(np.float32)), near & (height < TUCK)
+    moved, covered = mesh.vertices.copy(), np.zeros(len(mesh.vertices), bool)
+    moved[close] = (points - push[:, None] * normal).astype(np.float32)
+    covered[close] = near & (height < TUCK)
+    return replace(mesh, vertices=moved), covered
 
 
 def _overlapped(mesh: SkinnedMesh, top: SkinnedMesh) -> np.ndarray:
