@@ -164,7 +164,7 @@ def shape(base: BaseMesh, targets: Path, person: Phenotype) -> np.ndarray:
                             macro / "proportions" / f"{stem}-idealproportions.target.gz")
     # A relaxed face looks stern and sleepy on camera: a slight smile and open eyes.
     units = targets / "expression" / "units" / person.face
-    for unit, amount in (("mouth-corner-puller", 0.35), ("eye-left-opened-up", 0.45), ("eye-right-opened-up", 0.45)):
+    for unit, amount in (("mouth-corner-puller", 0.35), ("eye-left-opened-up", 0.6), ("eye-right-opened-up", 0.6)):
         vertices += amount * read_target(units / f"{unit}.target.gz")
     return vertices
 

@@ -60,7 +60,7 @@ class Gait:
     """Toe-down angle when the toe leaves."""
 
 
-WALK = Gait(speed=1.08, cadence=0.92, duty=0.62, lift=0.07, crouch=0.012, bounce=0.016, sway=0.022, lean=0.03,
+WALK = Gait(speed=1.00, cadence=0.92, duty=0.61, lift=0.07, crouch=0.028, bounce=0.016, sway=0.022, lean=0.03,
             twist=0.10, arm_swing=0.42, elbow=0.35, step_width=0.075, heel=0.30, push=0.75)
 RUN = Gait(speed=2.7, cadence=1.35, duty=0.36, lift=0.30, crouch=0.055, bounce=0.040, sway=0.012, lean=0.16,
            twist=0.16, arm_swing=0.75, elbow=1.55, step_width=0.05, heel=0.10, push=0.70)
@@ -275,8 +275,9 @@ def _pivot_foot(figure: Figure, u: np.ndarray, yaw_at: Callable[[np.ndarray], np
     edges = np.linspace(0.08, 0.86, pairs + 1)
     half = 0.5 * (edges[1] - edges[0])
     starts = edges[:-1] + (0.0 if side == "left" else half)
-    planted = np.concatenate([[0.0], yaw_at(np.minimum(starts + 1.5 * half, 1.0))])
-    planted[-1] = yaw_at(np.array(1.0))
+    # The last step ends square.
+    over = np.append(np.minimum(starts[:-1] + 1.5 * half, 1.0), 1.0)
+    planted = np.concatenate([[0.0], yaw_at(over)])
     yaw, height = np.full(len(u), planted[0]), np.zeros(len(u))
     for i, start in enumerate(starts):
         s = np.clip((u - start) / half, 0, 1)

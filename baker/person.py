@@ -317,7 +317,7 @@ def _shoes(config: PersonConfig, body: Body) -> Piece:
             1 + 0.08 * value_noise(points, wavelength=0.03, seed=config.seed)[:, None])
         sole = smoothstep(floor + 0.016, floor + 0.011, points[:, 1])
         rim = smoothstep(edge - 0.010, edge - 0.004, points[:, 1])
-        rgb = mix(mix(leather, 0.6 * np.array(config.shoe_color), rim), np.array([0.82, 0.79, 0.73]), sole)
+        rgb = mix(mix(leather, 0.6 * np.array(config.shoe_color), rim), 0.45 * np.array(config.shoe_color), sole)
         return _with_alpha(np.clip(rgb, 0, 1), points[:, 1] < edge)
 
     return _surface(config, mesh, piece="shoes", label=Label.SHOE, color=color)
@@ -381,8 +381,8 @@ def _skin_color(points: np.ndarray, at: dict[str, np.ndarray], config: PersonCon
     rgb = mix(rgb, tone * [0.90, 0.78, 0.76], 0.55 * at["eyelids"])
     rgb = mix(rgb, tone * [1.03, 0.88, 0.86], 0.7 * at["fingernails"])
     near, upper = _lid_distance(points, body)
-    rgb = mix(rgb, 0.15 * tone + 0.10 * np.array(config.hair_color), smoothstep(0.0036, 0.0016, near) * np.where(
-        upper, 1.0, 0.35))
+    rgb = mix(rgb, 0.15 * tone + 0.10 * np.array(config.hair_color), smoothstep(0.0028, 0.0012, near) * np.where(
+        upper, 0.9, 0.25))
     across = np.abs(x) / half
     arch = 0.66 + 0.17 * np.sin(np.clip((across - 0.4) / 1.4, 0, 1) * np.pi * 0.68)
     thick = 0.105 - 0.055 * np.clip((across - 0.5) / 1.2, 0, 1)
@@ -445,7 +445,7 @@ def _hair(config: PersonConfig, body: Body) -> list[Piece]:
     def color(points: np.ndarray, faces: np.ndarray, barycentrics: np.ndarray) -> np.ndarray:
         noise = value_noise(points * [1, 0.25, 1], wavelength=0.006, seed=config.seed)
         rgb = np.broadcast_to(0.72 * base, points.shape) * (1 + 0.18 * noise[:, None])
-        edge = smoothstep(-2, 3, hair.scalp(points, head) + 3 * noise)
+        edge = smoothstep(-2.0, 3.0, hair.scalp(points, head) + 3 * noise)
         return _with_alpha(np.clip(rgb, 0, 1), edge > 0.5)
 
     shared = dict(seed=1000 * config.seed + 50, color_at=lambda f, b: color(
@@ -478,7 +478,7 @@ def _strand_piece(config: PersonConfig, body: Body, head: hair.HeadFrame, cap: S
 
 def _hair_weights(points: np.ndarray, body: Body) -> tuple[np.ndarray, np.ndarray]:
     """Hair follows the head; below the chin it goes over to the neck and the chest it lies on."""
-    neck, chest = _joint(body, "neck")[1], _joint(body, "spine3")[1]
+    neck, chest = float(_joint(body, "neck")[1]), float(_joint(body, "spine3")[1])
     head_share = smoothstep(neck - 0.06, neck + 0.07, points[:, 1])
     chest_share = smoothstep(neck - 0.01, chest + 0.04, points[:, 1]) * (1 - head_share)
     weights = np.zeros((len(points), INFLUENCES))

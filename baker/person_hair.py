@@ -83,7 +83,7 @@ def cap_mesh(body: Body, head: HeadFrame, *, lift: float) -> SkinnedMesh:
     skull = np.linalg.norm(mesh.vertices - head.centre, axis=1) > 0.06
     cap, old = take_faces(mesh, (inside & skull)[mesh.faces].all(1))
     normals = vertex_normals(mesh.vertices, mesh.faces)[old]
-    raised = cap.vertices + (lift * smoothstep(-4, 22, height[old]) + 0.001)[:, None] * normals
+    raised = cap.vertices + (lift * smoothstep(-4.0, 22.0, height[old]) + 0.001)[:, None] * normals
     return SkinnedMesh(raised.astype(np.float32), cap.faces, cap.skin_joints, cap.skin_weights)
 
 
@@ -98,7 +98,7 @@ def comb(body: Body, head: HeadFrame, roots: Float[np.ndarray, "S 3"], *, style:
     tree = cKDTree(surface)
     count = len(roots)
     reach = _reach(style, head, body, rng.random(count))
-    clearance = 0.007 + (0.016 if style == "ponytail" else 0.022) * rng.random(count)
+    clearance = 0.007 + (0.010 if style == "ponytail" else 0.015) * rng.random(count)
     knot = head.centre + np.array([0.0, 0.01, -0.118])
     part = np.where(roots[:, 0] > -0.012 + 0.01 * rng.standard_normal(count), 1.0, -1.0)
     points, alive = [roots], [np.ones(count, bool)]
