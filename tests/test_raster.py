@@ -74,11 +74,11 @@ def test_nearer_gaussian_covers_the_farther_one_whatever_their_order():
 
 def test_features_blend_exactly_as_colours_do():
     scene, view = bench.yardstick_scene(500), bench.yardstick_camera((60, 104))
-    features = np.concatenate([np.maximum(scene.colors, 0), np.ones((500, 1), np.float32)], axis=1)
-    image = raster.render(scene, view, features=features)
     plain = raster.render(scene, view)
-    np.testing.assert_array_equal(image.features[..., :3], image.rgba[..., :3])
-    np.testing.assert_allclose(image.features[..., 3], image.rgba[..., 3], atol=2e-6)  # sums of <= 100 float32
+    image = raster.render(scene, view, features=np.maximum(scene.colors[:, 1:2], 0))
+    np.testing.assert_array_equal(image.features[..., 0], image.rgba[..., 1])
+    ones = raster.render(scene, view, features=np.ones((500, 1), np.float32))
+    np.testing.assert_allclose(ones.features[..., 0], ones.rgba[..., 3], atol=2e-6)  # sums of <= 100 float32
     np.testing.assert_allclose(image.rgba, plain.rgba, atol=1e-6)
     np.testing.assert_allclose(image.depth, plain.depth, atol=1e-5)
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -32,6 +32,7 @@ class RasterOutput(NamedTuple):
     """Sum of weight times depth [m]: divide by alpha for the expected depth."""
 
 
+@runtime_checkable
 class Rasteriser(Protocol):
     """Draws Gaussians. Gradients reach means, quaternions, scales, opacities and colours.
 
@@ -50,8 +51,8 @@ class Rasteriser(Protocol):
         ...
 
 
-def load(name: RasteriserName) -> Rasteriser:
-    """The rasteriser called `name`.
+def load(name: str) -> Rasteriser:
+    """The rasteriser called `name`, one of `RasteriserName`.
 
     Raises `InputError` for an unknown name, and where the machine or a package lacks what it needs.
     """

@@ -1,0 +1,245 @@
+"""Differentiable rasterisers: the specification against closed forms and gsplat, `cpu` against the specification."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from baker.rasterisers import RasterOutput, load
+from baker.rasterisers import reference as reference_module
+from runtime import bench, raster
+from runtime.cameras import look_at
+from runtime.errors import InputError
+from runtime.types import Camera
+
+NAMES = ("means", "quats_wxyz", "scales", "opacities", "colors")
+CPU, REFERENCE = load("cpu"), load("reference")
+
+
+def scene(count: int = 400, *, channels: int = 3, seed: int = 0) -> dict[str, torch.Tensor]:
+    """The yardstick figure with `count` Gaussians; quaternions not unit."""
+    gaussians = bench.yardstick_scene(count, seed=seed)
+    rng = np.random.default_rng(seed + 1)
+    colors = np.concatenate([gaussians.colors, rng.uniform(0, 1, (count, channels)).astype(np.float32)], axis=1)
+    return {"means": torch.from_numpy(gaussians.means), "quats_wxyz": 1.7 * torch.from_numpy(gaussians.quats_wxyz),
+            "scales": torch.from_numpy(np.exp(gaussians.log_scales)),
+            "opacities": torch.from_numpy(gaussians.opacities),
+            "colors": torch.from_numpy(np.ascontiguousarray(colors[:, :channels]))}
+
+
+def camera(width: int = 50, height: int = 80) -> Camera:
+    return bench.yardstick_camera((width, height))
+
+
+def draw(rasterise, inputs, view, *, dtype=torch.float32, weights_seed=0):
+    """Output, gradients and screen gradients of a random linear loss of image, alpha and depth."""
+    leaves = {name: values.to(dtype).clone().requires_grad_() for name, values in inputs.items()}
+    screen = torch.zeros(len(inputs["means"]), dtype=dtype)
+    output = rasterise(*leaves.values(), view, screen_gradients=screen)
+    generator = torch.Generator().manual_seed(weights_seed)
+    loss = sum((values * torch.randn(values.shape, generator=generator, dtype=torch.float64).to(dtype)).sum()
+               for values in (output.image, output.alpha, output.depth))
+    loss.backward()
+    return output, {name: leaf.grad for name, leaf in leaves.items()}, screen
+
+
+def relative(value: torch.Tensor, truth: torch.Tensor) -> float:
+    return float((value.double() - truth).norm() / truth.norm())
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_cpu_draws_what_the_float64_specification_draws(channels):
+    inputs = scene(channels=channels)
+    output, (truth, _, _) = CPU(*inputs.values(), camera()), draw(REFERENCE, inputs, camera(), dtype=torch.float64)
+    assert truth.alpha.max() > 0.99
+    # Worst seen: 1.1e-6 image and alpha, 3.1e-6 depth (of about 3 m).
+    for name in ("image", "alpha", "depth"):
+        assert (getattr(output, name) - getattr(truth, name)).abs().max() < 1e-5, name
+    assert (output.radii - truth.radii).abs().max() <= 1  # ceil of nearly equal numbers
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_cpu_gradients_are_those_of_autograd_on_the_specification(channels):
+    inputs = scene(channels=channels)
+    _, grads, screen = draw(CPU, inputs, camera())
+    _, truths, screen_truth = draw(REFERENCE, inputs, camera(), dtype=torch.float64)
+    # Worst seen: 9e-6 (opacities); float32 autograd on the specification itself is 2e-6 off.
+    for name in NAMES:
+        assert truths[name].norm() > 0
+        assert relative(grads[name], truths[name]) < 1e-4, name
+    assert relative(screen, screen_truth) < 1e-4
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_specification_gradients_match_central_differences(name):
+    view, step = camera(30, 48), 1e-6
+    inputs = {key: values.double() for key, values in scene(60).items()}
+    _, grads, _ = draw(REFERENCE, inputs, view, dtype=torch.float64)
+    flat = grads[name].flatten()
+    # The largest entries: where a threshold (1/255, 1e-4) does not pass through zero within the step.
+    entries = flat.abs().argsort(descending=True)[:6].tolist()
+    for entry in entries:
+        values = []
+        for sign in (1, -1):
+            moved = {key: tensor.clone() for key, tensor in inputs.items()}
+            moved[name].view(-1)[entry] += sign * step
+            output = REFERENCE(*moved.values(), view)
+            generator = torch.Generator().manual_seed(0)
+            values.append(sum((part * torch.randn(part.shape, generator=generator, dtype=torch.float64)).sum()
+                              for part in (output.image, output.alpha, output.depth)))
+        difference = float(values[0] - values[1]) / (2 * step)
+        assert difference == pytest.approx(float(flat[entry]), rel=2e-4), entry
+
+
+def test_two_cpu_runs_are_bit_equal_in_value_and_gradient():
+    one, other = (draw(CPU, scene(2000), camera(120, 208)) for _ in range(2))
+    for a, b in zip(one[0], other[0], strict=True):
+        assert torch.equal(a, b)
+    assert all(torch.equal(one[1][name], other[1][name]) for name in NAMES)
+    assert torch.equal(one[2], other[2])
+
+
+def test_gradients_reach_gaussians_whose_quaternion_has_any_length():
+    inputs, view = scene(200), camera()
+    longer = inputs | {"quats_wxyz": 3 * inputs["quats_wxyz"]}
+    (one, grads, _), (other, grads_longer, _) = draw(CPU, inputs, view), draw(CPU, longer, view)
+    assert (one.image - other.image).abs().max() < 1e-5
+    # Scale invariance: the gradient is across the quaternion and shrinks with its length (float32 rounding).
+    across = (grads["quats_wxyz"] * inputs["quats_wxyz"]).sum(dim=1).abs().max() / grads["quats_wxyz"].abs().max()
+    assert across < 1e-5
+    assert relative(3 * grads_longer["quats_wxyz"], grads["quats_wxyz"].double()) < 1e-3
+
+
+def test_screen_gradients_accumulate_over_images_and_vanish_for_culled_gaussians():
+    inputs = scene(200)
+    inputs["means"][0] = torch.tensor([0.0, 0.0, 50.0])  # behind the camera
+    _, _, once = draw(CPU, inputs, camera())
+    leaves = {name: values.clone().requires_grad_() for name, values in inputs.items()}
+    twice = once.clone()
+    output = CPU(*leaves.values(), camera(), screen_gradients=twice)
+    generator = torch.Generator().manual_seed(0)
+    sum((v * torch.randn(v.shape, generator=generator, dtype=torch.float64).float()).sum()
+        for v in (output.image, output.alpha, output.depth)).backward()
+    assert output.radii[0] == 0 and once[0] == 0
+    assert once.max() > 0 and torch.allclose(twice, 2 * once)
+
+
+@pytest.mark.parametrize("rasterise", [CPU, REFERENCE], ids=["cpu", "reference"])
+@pytest.mark.parametrize("poison", [("means", math.nan), ("quats_wxyz", 0.0), ("quats_wxyz", math.nan),
+                                    ("scales", math.inf), ("scales", math.nan), ("opacities", math.nan),
+                                    ("colors", math.nan), ("means", math.inf)], ids=lambda p: f"{p[0]}_{p[1]}")
+def test_poisoned_gaussian_is_culled_and_neither_picture_nor_gradient_of_others_change(rasterise, poison):
+    inputs, view = scene(150), camera(40, 64)
+    clean = {name: torch.cat([v[:70], v[71:]]) for name, v in inputs.items()}
+    inputs[poison[0]][70] = poison[1]
+    (bad, bad_grads, bad_screen), (good, good_grads, _) = draw(rasterise, inputs, view), draw(rasterise, clean, view)
+    # Bit for bit in numba; torch may sum a matrix of another shape in another order.
+    tolerance = 0 if rasterise is CPU else 1e-4
+    assert bad.radii[70] == 0 and bad_screen[70] == 0
+    for a, b in ((bad.image, good.image), (bad.alpha, good.alpha), (bad.depth, good.depth)):
+        assert (a - b).abs().max() <= tolerance
+    for name in NAMES:
+        others = torch.cat([bad_grads[name][:70], bad_grads[name][71:]])
+        assert bad_grads[name][70].abs().max() == 0
+        assert (others - good_grads[name]).abs().max() <= tolerance * good_grads[name].abs().max(), name
+
+
+@pytest.mark.parametrize("rasterise", [CPU, REFERENCE], ids=["cpu", "reference"])
+def test_images_without_gaussians_or_of_one_pixel_differentiate(rasterise):
+    empty = {name: values[:0] for name, values in scene(1).items()}
+    output, grads, _ = draw(rasterise, empty, camera())
+    assert output.image.shape == (80, 50, 3) and not output.alpha.any() and grads["means"].shape == (0, 3)
+    output, grads, _ = draw(rasterise, scene(50), camera(1, 1))
+    assert output.image.shape == (1, 1, 3) and grads["means"].isfinite().all()
+
+
+def edge_case(name: str) -> tuple[dict[str, torch.Tensor], Camera]:
+    """Hard scenes on which `cpu` must still agree with the specification, from one metre in front."""
+    view = Camera(width=35, height=37, fx=40.0, fy=45.0, cx=16.0, cy=20.0,
+                  T_camera_world=look_at(np.array([0.0, 0.0, 1.0]), np.zeros(3)))
+    rng = np.random.default_rng(5)
+    count = 10_000 if name == "ten_thousand_on_one_pixel" else 40
+    values = {"means": rng.normal(0, 0.3, (count, 3)), "quats_wxyz": rng.normal(size=(count, 4)),
+              "scales": rng.uniform(0.005, 0.1, (count, 3)), "opacities": rng.uniform(0.05, 0.95, count),
+              "colors": rng.uniform(0, 1, (count, 3))}
+    if name == "ten_thousand_on_one_pixel":
+        values["means"] = np.stack([np.full(count, 1e-3), np.full(count, -2e-3), rng.uniform(-0.1, 0.1, count)], 1)
+        values["scales"] *= 0.01
+        values["opacities"] = rng.uniform(0.004, 0.02, count)
+    elif name == "zero_scale":
+        values["scales"][:] = 0.0
+    elif name == "huge_scale":
+        values["scales"] *= 1e4
+    elif name == "near_the_camera_and_outside":
+        values["means"] = rng.uniform([-1, -1, 0.5], [1, 1, 1.2], (count, 3))
+    elif name == "opaque":
+        values["opacities"] = np.full(count, 1.0)
+    return {key: torch.from_numpy(np.asarray(v, np.float32)) for key, v in values.items()}, view
+
+
+@pytest.mark.parametrize("name", ["ten_thousand_on_one_pixel", "zero_scale", "huge_scale",
+                                  "near_the_camera_and_outside", "opaque"])
+def test_cpu_agrees_with_the_specification_on_hard_scenes(name):
+    inputs, view = edge_case(name)
+    output, grads, _ = draw(CPU, inputs, view)
+    truth, truths, _ = draw(REFERENCE, inputs, view, dtype=torch.float64)
+    assert truth.alpha.max() > 0.5
+    assert (output.image - truth.image).abs().max() < 2e-5
+    assert (output.alpha - truth.alpha).abs().max() < 2e-5
+    for key in NAMES:
+        if truths[key].norm() > 0:
+            assert relative(grads[key], truths[key]) < 1e-3, key
+
+
+def test_render_of_the_runtime_is_the_rasteriser_with_clamped_colours():
+    gaussians, view = bench.yardstick_scene(500), camera()
+    image = raster.render(gaussians, view)
+    output = CPU(*(torch.from_numpy(v) for v in (gaussians.means, gaussians.quats_wxyz, np.exp(gaussians.log_scales),
+                                                 gaussians.opacities, np.maximum(gaussians.colors, 0))), view)
+    np.testing.assert_array_equal(image.rgba[..., :3], output.image.numpy())
+    np.testing.assert_array_equal(image.rgba[..., 3], output.alpha.numpy())
+    np.testing.assert_array_equal(image.depth, output.depth.numpy())
+
+
+def test_projection_of_the_specification_is_gsplats():
+    gsplat = pytest.importorskip("gsplat.cuda._torch_impl", reason="gsplat is not installed")
+    inputs, view = {key: values.double() for key, values in scene(300).items()}, camera()
+    kept = REFERENCE(*inputs.values(), view).radii > 0
+    assert kept.all()
+    covariances, _ = gsplat._quat_scale_to_covar_preci(inputs["quats_wxyz"], inputs["scales"], True, False)
+    intrinsics = torch.tensor([[[view.fx, 0, view.cx], [0, view.fy, view.cy], [0, 0, 1]]], dtype=torch.float64)
+    radii, centers, depths, conics, _ = gsplat._fully_fused_projection(
+        inputs["means"], covariances, torch.from_numpy(view.T_camera_world)[None], intrinsics, view.width, view.height)
+    ours = reference_module.project(inputs["means"], inputs["quats_wxyz"], inputs["scales"], inputs["opacities"], view)
+    torch.testing.assert_close(ours.centers, centers[0], rtol=0, atol=1e-9)
+    torch.testing.assert_close(ours.depths, depths[0], rtol=0, atol=1e-12)
+    torch.testing.assert_close(ours.conics, conics[0], rtol=1e-9, atol=1e-12)
+    # gsplat's torch version bounds by 3.33 sigma for any opacity; ours end at alpha 1/255, never farther.
+    assert (ours.half_sizes.ceil() <= radii[0] + 1).all()
+
+
+def test_unknown_names_wrong_devices_and_absent_gpus_are_told_plainly():
+    with pytest.raises(InputError, match="cpu, reference, gsplat"):
+        load("cuda")
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match="NVIDIA"):
+            load("gsplat")
+    inputs = {key: values.to("meta") for key, values in scene(3).items()}
+    with pytest.raises(ValueError, match="CPU tensors"):
+        CPU(*inputs.values(), camera())
+    wide = scene(3) | {"colors": torch.zeros(3, 64)}
+    with pytest.raises(ValueError, match="at most 63"):
+        CPU(*wide.values(), camera())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_gsplat_agrees_with_the_specification():
+    inputs = scene()
+    output, grads, screen = draw(load("gsplat"), inputs, camera())
+    truth, truths, screen_truth = draw(REFERENCE, inputs, camera(), dtype=torch.float64)
+    assert isinstance(output, RasterOutput)
+    assert (output.image - truth.image).abs().max() < 1e-4
+    for name in NAMES:
+        assert relative(grads[name], truths[name]) < 1e-3, name
+    assert relative(screen, screen_truth) < 1e-3
