@@ -47,20 +47,20 @@ class Orbit:
         return orbit_camera(target + np.asarray(self.pan), azimuth=self.azimuth, elevation=self.elevation,
                             distance=self.distance, fov_y=fov_y, size=size)
 
-    def turned(self, dx: float, dy: float) -> Orbit:
+    def turned(self, dx: int | float, dy: int | float) -> Orbit:
         """Dragged by pixels, y up: the figure follows the hand."""
         elevation = self.elevation - dy * TURN_PER_PIXEL
         return replace(self, azimuth=(self.azimuth - dx * TURN_PER_PIXEL) % (2 * math.pi),
                        elevation=min(max(elevation, -ELEVATION_LIMIT), ELEVATION_LIMIT))
 
-    def panned(self, dx: float, dy: float, *, height: int) -> Orbit:
+    def panned(self, dx: int | float, dy: int | float, *, height: int) -> Orbit:
         """Dragged by pixels, y up, in a window of `height` [px]: the followed point stays under the hand."""
         metres = 2 * self.distance * math.tan(FOV_Y / 2) / height
         rotation = self.camera(np.zeros(3), (9, 16)).T_camera_world[:3, :3]
         shift = (-dx * rotation[0] + dy * rotation[1]) * metres
         return replace(self, pan=tuple(float(p + s) for p, s in zip(self.pan, shift, strict=True)))
 
-    def zoomed(self, notches: float) -> Orbit:
+    def zoomed(self, notches: int | float) -> Orbit:
         """The wheel turned; positive is nearer."""
         distance = self.distance * ZOOM_PER_NOTCH ** -notches
         return replace(self, distance=min(max(distance, DISTANCE_LIMITS[0]), DISTANCE_LIMITS[1]))

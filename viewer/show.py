@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 
 from runtime.player import Player, composite
 from runtime.raster import render
-from viewer.orbit import Orbit
+from viewer.orbit import TURN_PER_PIXEL, Orbit
 
 BACKGROUND = (0.22, 0.23, 0.25)
 """sRGB."""
@@ -60,7 +60,7 @@ class Show:
         if self.playing:
             self.time += seconds * self.speed
         if self.auto_orbit:
-            self.orbit = self.orbit.turned(-seconds * AUTO_ORBIT_SPEED / math.radians(0.4), 0.0)
+            self.orbit = self.orbit.turned(-seconds * AUTO_ORBIT_SPEED / TURN_PER_PIXEL, 0.0)
 
     def step(self, frames: int) -> None:
         """Stop, and go to a whole frame before or after."""

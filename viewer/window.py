@@ -148,28 +148,31 @@ class ShowWindow(pyglet.window.Window):
         self._message = label("", anchor_x="center", anchor_y="bottom")
         self._rigid = label("rigid", anchor_x="center", anchor_y="top")
         self._baked = label("baked", anchor_x="center", anchor_y="top")
+        self._speed = label("", anchor_x="left", anchor_y="bottom")
         self._help = label(HELP, anchor_x="left", anchor_y="top", multiline=True, width=420)
 
     def _draw_text(self) -> None:
         """Status at the bottom, names of the halves at the top, help and messages when asked for."""
-        share = self.show.scale if not self._sharp else 1.0
-        scale = "" if share == 1.0 else f" · {share:.0%} resolution"
-        self._write(self._status, f"{self.show.status()}\u2002{self.fps:.0f} fps{scale}", 8, 8)
+        self._write(self._status, self.show.status(), 8, 8)
+        if self.show.moving:
+            scale = "" if self.show.scale == 1.0 else f" at {self.show.scale:.0%} resolution"
+            self._write(self._speed, f"{self.fps:.0f} fps{scale}", 8, 28)
         if self.show.compare:
             self._write(self._rigid, "rigid", self.width // 4, self.height - 8)
             self._write(self._baked, "baked", 3 * self.width // 4, self.height - 8)
         if self._note_s > 0:
-            self._write(self._message, self._note, self.width // 2, 34)
+            self._write(self._message, self._note, self.width // 2, 54)
         if self.help_shown:
-            pyglet.shapes.Rectangle(0, self.height - 262, 300, 262, color=(0, 0, 0, 160)).draw()
+            width, height = self._help[0].content_width + 24, self._help[0].content_height + 24
+            pyglet.shapes.Rectangle(0, self.height - height, width, height, color=(0, 0, 0, 190)).draw()
             self._write(self._help, HELP, 12, self.height - 12)
 
     def _write(self, labels: tuple[pyglet.text.Label, ...], text: str, x: int, y: int) -> None:
         """Draw a text with its shadow."""
-        for shadow, label in enumerate(reversed(labels)):
-            label.text = text
-            label.x, label.y = x + 1 - shadow, y - 1 + shadow
-        for label in labels:
+        for label, offset in zip(labels, (1, 0), strict=True):
+            if label.text != text:
+                label.text = text
+            label.position = (x + offset, y - offset, 0)
             label.draw()
 
 
