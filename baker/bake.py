@@ -29,8 +29,10 @@ from baker.trajectories import diagonal, root_targets
 from baker.videos import PoseAt, Video, load_video, render_video, save_video
 from runtime.bundle import lod_order, reorder, write_bundle
 from runtime.errors import InputError
-from runtime.skinning import pose_gaussians
+from runtime.fast_skinning import pose_gaussians
+from runtime.skinning import skinning_matrices
 from runtime.types import Bundle, Clip, Manifest, Motion, Residual
+
 
 @dataclass(frozen=True)
 class BakeRequest:
@@ -180,7 +182,8 @@ class _Pipeline:
         self.motion = load_saved_motion(folder / "motion.npz")
         self.targets = root_targets(self.avatar_.rig, self.motion)
         self.rigid: PoseAt = lru_cache(maxsize=400)(
-            lambda t: pose_gaussians(self.avatar_.gaussians, self.avatar_.rig, self.motion, t))
+            lambda t: pose_gaussians(self.avatar_.gaussians, self.avatar_.rig,
+                                     skinning_matrices(self.avatar_.rig, self.motion, t)))
 
     def sources(self, part: Path, sources: dict[str, Any]) -> dict[str, Any]:
         (part / "sources.json").write_text(json.dumps(sources, indent=1), encoding="utf-8")
