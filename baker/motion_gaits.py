@@ -6,6 +6,7 @@ So a standing foot does not slide, by construction. SMPL-X joint order and axes:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -198,7 +199,7 @@ def _gait(figure: Figure, times: np.ndarray, gait: Gait) -> Pose:
     pose.turn("head", _euler(-0.3 * gait.lean + 0.02 * np.cos(2 * turn), -0.35 * gait.twist * np.cos(turn), 0 * turn))
     for side, lag in (("left", 0.0), ("right", np.pi)):
         # An arm goes with the other side's leg: the left one is back when the left heel strikes.
-        swing = -gait.arm_swing * np.cos(turn - 0.15 + lag) + 0.1 * gait.arm_swing
+        swing = gait.arm_swing * np.cos(turn - 0.15 + lag) - 0.1 * gait.arm_swing
         bend = gait.elbow + 0.45 * gait.arm_swing * np.clip(-np.cos(turn - 0.5 + lag), -0.4, 1)
         _arm(pose, side, lower=1.22, swing=swing, bend=bend, outward=0.0)
     _legs(pose, figure, feet)
@@ -292,20 +293,21 @@ def _pivot_foot(figure: Figure, u: np.ndarray, yaw_at: Callable[[np.ndarray], np
 
 def _jump(figure: Figure, times: np.ndarray, rng: np.random.Generator | None) -> Pose:
     """Stand, crouch, leap, land in a crouch, stand."""
-    draw = np.full(5, 0.5) if rng is None else rng.random(5)
+    draw = ([0.5] * 5) if rng is None else rng.random(5).tolist()
+    end = float(times[-1])
     height = 0.24 + 0.16 * draw[0]
     depth = 0.20 + 0.10 * draw[1]
-    flight = 2 * np.sqrt(2 * height / GRAVITY)
+    flight = 2 * math.sqrt(2 * height / GRAVITY)
     forward = 0.0 if rng is None else 0.5 * (draw[2] - 0.3)
     stand = -figure.floor
     # Key times: crouched lowest, take-off, landing, landing crouch, upright. Long clips only wait longer at the ends.
-    take_off = 0.5 * (times[-1] - flight) - 0.10 + 0.1 * draw[3]
+    take_off = 0.5 * (end - flight) - 0.10 + 0.1 * draw[3]
     low, land = take_off - 0.24, take_off + flight
     absorbed, upright = land + 0.20, land + 0.85
     start = max(0.05, low - 0.60)
     toes = 0.055
-    drop = _keys(times, [(0, 0.004), (start, 0.004), (low, depth), (take_off, -toes), (land, -0.02),
-                         (absorbed, 0.75 * depth), (upright, 0.004), (times[-1] + 1, 0.004)])
+    drop = _keys(times, [(0.0, 0.004), (start, 0.004), (low, depth), (take_off, -toes), (land, -0.02),
+                         (absorbed, 0.75 * depth), (upright, 0.004), (end + 1, 0.004)])
     air = np.clip((times - take_off) / flight, 0, 1)
     arc = 4 * height * air * (1 - air)
     z = forward * air
@@ -319,14 +321,14 @@ def _jump(figure: Figure, times: np.ndarray, rng: np.random.Generator | None) ->
     pose.turn("neck", _euler(-0.22 * crouch, 0 * times, 0 * times))
     pose.turn("head", _euler(-0.22 * crouch - 0.1 * arc / height, 0 * times, 0 * times))
     reach = 2.2 + 0.5 * draw[4]
-    swing = _keys(times, [(0, 0.05), (start, 0.05), (low - 0.05, 0.85), (take_off + 0.05, -reach),
+    swing = _keys(times, [(0.0, 0.05), (start, 0.05), (low - 0.05, 0.85), (take_off + 0.05, -reach),
                           (take_off + 0.6 * flight, -0.9 * reach), (land, -1.3), (absorbed, -0.5), (upright, 0.05),
-                          (times[-1] + 1, 0.05)])
+                          (end + 1, 0.05)])
     for side in ("left", "right"):
         _arm(pose, side, lower=1.22 - 0.25 * np.clip(-swing / reach, 0, 1), swing=swing,
              bend=0.25 + 0.45 * crouch, outward=0.0)
-    toe_down = _keys(times, [(0, 0.0), (low + 0.08, 0.0), (take_off, 0.55), (take_off + 0.5 * flight, 0.60),
-                             (land, 0.30), (land + 0.08, 0.0), (times[-1] + 1, 0.0)])
+    toe_down = _keys(times, [(0.0, 0.0), (low + 0.08, 0.0), (take_off, 0.55), (take_off + 0.5 * flight, 0.60),
+                             (land, 0.30), (land + 0.08, 0.0), (end + 1, 0.0)])
     tuck = 0.10 * np.sin(np.pi * air) ** 2
     feet = {side: _jump_foot(figure, x, arc=arc, tuck=tuck, z=z, toe_down=toe_down, air=air)
             for side, x in (("left", 0.09), ("right", -0.09))}
@@ -337,7 +339,7 @@ def _jump(figure: Figure, times: np.ndarray, rng: np.random.Generator | None) ->
 def _jump_foot(figure: Figure, x: float, *, arc: np.ndarray, tuck: np.ndarray, z: np.ndarray, toe_down: np.ndarray,
                air: np.ndarray) -> FootTrack:
     ball = np.stack([np.full(len(arc), x), arc + tuck, z - 0.02 + 0.6 * figure.at("left_foot")[2] - 0.6 * tuck], 1)
-    standing = ((air <= 0) | (air >= 1)).astype(float)
+    standing = 1 - _ease(np.clip(air / 0.25, 0, 1)) + _ease(np.clip((air - 0.8) / 0.2, 0, 1))
     return FootTrack(ball=ball, yaw=np.full(len(arc), 0.12 * np.sign(x)), pitch=-toe_down, toe_flat=0.8 * standing)
 
 

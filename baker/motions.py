@@ -67,7 +67,7 @@ def load_amass(path: Path, rig: Rig) -> Motion:
     if not np.isfinite(poses).all():
         frame = int(np.argwhere(~np.isfinite(poses))[0][0])
         raise InputError(f"{path}: poses of frame {frame} is NaN or infinite; repair the file")
-    quats = rotations.from_rotvec(poses.reshape(len(poses), -1, 3)).astype(np.float32)
+    quats = rotations.from_rotvec(poses.reshape(len(poses), rig.joint_count, 3)).astype(np.float32)
     motion = Motion(fps=float(rate.reshape(())), root_translations=trans.astype(np.float32), quats_wxyz=quats,
                     joint_names=rig.joint_names)
     return motion.check(str(path), rig=rig)

@@ -432,7 +432,9 @@ def _eyes(config: PersonConfig, body: Body) -> Piece:
         rgb = mix(rgb, np.array([1.0, 1.0, 1.0]), glint.astype(float))
         return _with_alpha(rgb, away[:, 2] > 0)
 
-    return _surface(config, mesh, piece="eyes", label=Label.EYE, color=color, contrast=0.1)
+    off = mesh.vertices[mesh.faces].mean(1) - centres[(mesh.vertices[mesh.faces].mean(1)[:, 0] < 0).astype(int)]
+    density = 1.0 + 4.0 * ((np.hypot(off[:, 0], off[:, 1]) < 0.009) & (off[:, 2] > 0))
+    return _surface(config, mesh, piece="eyes", label=Label.EYE, color=color, density=density, contrast=0.1)
 
 
 def _hair(config: PersonConfig, body: Body) -> list[Piece]:
