@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from baker.avatar import Avatar
@@ -14,20 +15,25 @@ PARTS_COUNT = 40_000
 
 def load_avatar(source: str, *, parts: tuple[str, ...] = (), binding: Method = "diffused", count: int | None = None,
                 seed: int = 0, texture_dir: Path | None = None) -> Avatar:
-    """The avatar named by `source`: `builtin`, or the path of a SMPL-X-layout character in parts (`*.npz`).
+    """The avatar named by `source`: `builtin`, `builtin:SEED`, or the path of a SMPL-X-layout character in parts
+    (`*.npz`).
 
     `parts` are the parts to wear (empty: an outfit that fits together), `count` how many Gaussians to make,
     `texture_dir` where textures lie. Raises `InputError` for anything else and for files that are not sound.
     """
     if count is not None and not 100 <= count <= 2_000_000:
         raise InputError(f"--gaussians {count}: must be between 100 and 2000000")
-    if source == "builtin":
-        from baker.person import PersonConfig, make_person
+    name, _, person = source.partition(":")
+    if name == "builtin":
+        from baker.person import PersonConfig, make_person, random_person
 
         if parts:
             raise InputError("--parts chooses among a character file's parts; the built-in person has none")
+        if person and not person.isdecimal():
+            raise InputError(f"{source}: write builtin:SEED with a whole number, as builtin:7")
+        config = random_person(int(person)) if person else PersonConfig(seed=seed)
         chosen = {} if count is None else {"gaussians": count}
-        return make_person(PersonConfig(seed=seed, binding=binding, **chosen))
+        return make_person(replace(config, binding=binding, **chosen))
     if source.lower().endswith(".npz"):
         from baker.avatars.parts import load_parts
 
