@@ -92,6 +92,11 @@ def make_body(sliders: Mapping[str, float]) -> Body:
         faces_of={name: asset["faces"][part == i].astype(np.int32) for i, name in enumerate(PARTS)})
 
 
+def joint(body: Body, name: str) -> np.ndarray:
+    """Rest position [3] of a joint [m]."""
+    return body.joints[JOINT_NAMES.index(name)]
+
+
 def take_faces(mesh: SkinnedMesh, faces: np.ndarray) -> tuple[SkinnedMesh, np.ndarray]:
     """The sub-mesh of a face index or boolean array, and the old index of each of its vertices."""
     kept = mesh.faces[faces]

@@ -20,8 +20,9 @@ COLUMNS = 96
 CLEARANCE = 0.012
 """Cloth over the body at rest [m]."""
 PINNED_ROWS = 2
-OVERLAP = 0.62
-"""Standard deviation over spacing of the cloth's Gaussians (see `meshes.SIZE_OF_SPACING`)."""
+OVERLAP = 0.65
+"""Standard deviation over spacing of the cloth's Gaussians (`meshes.SIZE_OF_SPACING` is 0.6: stretched by a
+step it would show gaps)."""
 BAND = 0.02
 """Half height of the body slice whose hull a row must clear [m]."""
 

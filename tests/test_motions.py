@@ -131,7 +131,8 @@ def test_motion_is_smooth(avatar: Avatar, name: str) -> None:
     motion = procedural(name, avatar.rig, fps=60.0)
     inverse = motion.quats_wxyz[:-1] * np.array([1, -1, -1, -1], np.float32)
     speed = np.linalg.norm(rotations.to_rotvec(rotations.multiply(motion.quats_wxyz[1:], inverse)), axis=-1) * 60.0
-    # The fastest measured is 18 rad/s, a knee stepping round in the twirl; a flipped quaternion or a snapping knee is over 60.
+    # The fastest measured is 18 rad/s, a knee stepping round in the twirl; a flipped quaternion or a snapping knee
+    # is over 60.
     assert speed.max() < 25.0
 
 
@@ -152,7 +153,7 @@ def test_varied_walks_of_varied_people_keep_their_feet_down(seed: int) -> None:
 
 
 def test_unknown_motion_and_length_are_refused(avatar: Avatar) -> None:
-    with pytest.raises(InputError, match="moonwalk.*walk, run, twirl, jump"):
+    with pytest.raises(InputError, match=r"moonwalk.*walk, run, twirl, jump"):
         load_motion("moonwalk", avatar)
     with pytest.raises(InputError, match="1 to 60 s"):
         procedural("walk", avatar.rig, seconds=0.0)
@@ -221,7 +222,7 @@ def test_missing_truncated_and_foreign_files_are_refused(avatar: Avatar, tmp_pat
     flipped = bytearray(whole)
     flipped[300] ^= 0xFF
     (tmp_path / "flipped.npz").write_bytes(flipped)
-    with pytest.raises(InputError, match="damaged|truncated"):
+    with pytest.raises(InputError, match=r"damaged|truncated"):
         load_amass(tmp_path / "flipped.npz", avatar.rig)
     np.save(tmp_path / "single.npy", np.zeros(3))
     with pytest.raises(InputError, match="is not an npz file"):

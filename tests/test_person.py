@@ -161,8 +161,9 @@ def test_skirt_is_pinned_at_the_waist_only(person: Avatar) -> None:
     assert heights.max() > at(person.rig.T_world_joint_rest[:, :3, 3], "left_hip")[1]
 
 
-@pytest.mark.parametrize("config", [PersonConfig(), random_person(2), random_person(10),
-                                    PersonConfig(weight=0.9, skirt_flare=0.16, skirt_length=1.0, skirt_pleat_depth=0.0)])
+@pytest.mark.parametrize("config", [
+    PersonConfig(), random_person(2), random_person(10),
+    PersonConfig(weight=0.9, skirt_flare=0.16, skirt_length=1.0, skirt_pleat_depth=0.0)])
 def test_skirt_clears_the_body_at_rest(config: PersonConfig) -> None:
     avatar = make_person(replace(config, gaussians=4000))
     mesh = avatar.garments[0].mesh
