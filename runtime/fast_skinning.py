@@ -13,9 +13,8 @@ from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Float
-from numba import njit, prange
+from numba import njit
 
-from runtime.raster import KERNEL_LOCK
 from runtime.types import GaussianSet, Rig
 
 _MAX_SQUARINGS = 40
@@ -32,21 +31,21 @@ def pose_gaussians(gaussians: GaussianSet, rig: Rig, matrices: Float[np.ndarray,
     quats = np.ascontiguousarray(gaussians.quats_wxyz, np.float32)
     skin_joints = np.ascontiguousarray(rig.skin_joints, np.int32)
     skin_weights = np.ascontiguousarray(rig.skin_weights, np.float32)
-    with KERNEL_LOCK:
-        posed_means, posed_quats = _pose(means, quats, skin_joints, skin_weights,
-                                         np.ascontiguousarray(matrices[:, :3, :], np.float64))
+    posed_means, posed_quats = _pose(means, quats, skin_joints, skin_weights,
+                                     np.ascontiguousarray(matrices[:, :3, :], np.float64))
     return replace(gaussians, means=posed_means, quats_wxyz=posed_quats)
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, nogil=True)
 @no_type_check
 def _pose(means, quats, skin_joints, skin_weights, matrices):
     """Means [N 3] and quaternions [N 4] under blended matrices [J 3 4]."""
     count, influences = skin_joints.shape
     out_means = np.empty((count, 3), np.float32)
     out_quats = np.empty((count, 4), np.float32)
-    for n in prange(count):
-        m = np.zeros((3, 4))
+    m = np.empty((3, 4))
+    for n in range(count):
+        m[:] = 0.0
         for w in range(influences):
             weight = skin_weights[n, w]
             if weight != 0.0:

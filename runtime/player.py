@@ -10,6 +10,7 @@ from jaxtyping import Float, UInt8
 
 from runtime import fast_skinning, offsets, rotations
 from runtime.cameras import orbit_camera
+from runtime.compositing import composite
 from runtime.errors import InputError
 from runtime.framing import DISTANCE, ELEVATION, FOV_Y, root_targets
 from runtime.raster import render
@@ -105,9 +106,3 @@ def orbit_frames(player: Player, *, size: tuple[int, int], turns: int | float = 
                               elevation=ELEVATION, distance=DISTANCE, fov_y=FOV_Y, size=size)
         image = render(player.gaussians_at(time, residual=residual), camera)
         yield composite(image.rgba, background)
-
-
-def composite(rgba: Float[np.ndarray, "H X 4"], background: tuple[float, float, float]) -> UInt8[np.ndarray, "H X 3"]:
-    """A premultiplied image over an sRGB colour, as 8-bit sRGB."""
-    color = rgba[..., :3] + (1 - rgba[..., 3:]) * np.asarray(background, np.float32)
-    return (np.clip(color, 0, 1) * 255 + 0.5).astype(np.uint8)

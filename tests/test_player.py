@@ -12,6 +12,7 @@ from sample_bundle import make_bundle
 
 from runtime import rotations, skinning
 from runtime.bundle import write_bundle
+from runtime.compositing import composite
 from runtime.errors import InputError
 from runtime.inspect import inspect_bundle
 from runtime.offsets import residual_at
@@ -106,6 +107,18 @@ def test_an_orbit_circles_the_figure_and_ends_where_it_began(bundle: Bundle) -> 
     assert not np.array_equal(frames[0], frames[5])
     fixed = list(orbit_frames(Player(bundle), size=(48, 64), turns=0, residual=False))
     assert len(fixed) == 4
+
+
+def test_compositing_equals_its_formula_and_clips() -> None:
+    rng = np.random.default_rng(0)
+    alpha = rng.uniform(0, 1, (31, 17, 1)).astype(np.float32)
+    rgba = np.concatenate([alpha * rng.uniform(-0.2, 1.4, (31, 17, 3)).astype(np.float32), alpha], axis=2)
+    color = rgba[..., :3] + (1 - rgba[..., 3:]) * np.array([0.2, 0.5, 1.0], np.float32)
+    expected = (np.clip(color, 0, 1) * 255 + 0.5).astype(np.uint8)
+    got = composite(rgba, (0.2, 0.5, 1.0))
+    # A fused multiply-add may round a value on the border of two steps the other way.
+    assert np.abs(got.astype(int) - expected.astype(int)).max() <= 1 and (got == expected).mean() > 0.99
+    assert got.min() == 0 and got.max() == 255
 
 
 def test_inspect_counts_what_is_in_the_file(bundle: Bundle, tmp_path: Path) -> None:

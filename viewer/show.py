@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import UInt8
 
-from runtime.player import Player, composite
+from runtime.compositing import composite
+from runtime.player import Player
 from runtime.raster import render
 from viewer.orbit import TURN_PER_PIXEL, Orbit
 
