@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any, no_type_check
 
 import numpy as np
-from numba import prange  # noqa: F401  the kernel text uses it
 
 from runtime._raster_project import ALPHA_MIN as _ALPHA_MIN
 from runtime._raster_project import TILE  # noqa: F401  the kernel text uses it
@@ -28,7 +27,7 @@ T_MIN = f4(1e-4)
 """A pixel stops before its transmittance would fall to this (gsplat)."""
 
 # Every input is finite after `project`, so the compiler may assume it.
-BLEND_OPTIONS = {"parallel": True, "fastmath": True, "error_model": "numpy", "boundscheck": False}
+BLEND_OPTIONS = {"fastmath": True, "error_model": "numpy", "boundscheck": False}
 
 
 @compiled(inline="always", fastmath=True, error_model="numpy")
@@ -50,9 +49,10 @@ def exp(x):
 
 
 FORWARD = '''
-def kernel_$K(splats, channels, tile_starts, ids, width, height, image, image_stride, alpha, alpha_stride, depth):
+def kernel_$K(begin, end, splats, channels, tile_starts, ids, width, height, image, image_stride,
+              alpha, alpha_stride, depth):
     tiles_x = (width + TILE - 1) // TILE
-    for t in prange(tile_starts.shape[0] - 1):
+    for t in range(begin, end):
         ty = t // tiles_x * TILE
         tx = t % tiles_x * TILE
         rows = min(TILE, height - ty)
@@ -120,7 +120,8 @@ def kernel_$K(splats, channels, tile_starts, ids, width, height, image, image_st
 def blend_forward(channels: int) -> Callable[..., Any]:
     """The blending kernel of `channels` channels, the last of them depth.
 
-    Called with (splats, channels, tile_starts, ids, width, height, image, image_stride, alpha, alpha_stride, depth);
-    `image`, `alpha`, `depth` are flat float32 outputs, a pixel's values `stride` apart.
+    Called with (begin, end, splats, channels, tile_starts, ids, width, height, image, image_stride, alpha,
+    alpha_stride, depth) for the tiles begin..end; `image`, `alpha`, `depth` are flat float32 outputs, a pixel's values
+    `stride` apart.
     """
     return specialise(FORWARD, channels=channels, module=globals(), options=BLEND_OPTIONS)

@@ -11,7 +11,6 @@ import math
 from typing import no_type_check
 
 import numpy as np
-from numba import prange
 
 from runtime._raster_template import compiled
 
@@ -29,7 +28,7 @@ BOUND_SLACK = 1e-3
 """Added to the half sizes [px]: rounding must not cut a row that still reaches 1/255."""
 
 # Not `fastmath=True`: it lets the compiler assume that NaN and infinity do not occur, and they are what is culled here.
-PROJECT_OPTIONS = {"parallel": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
+PROJECT_OPTIONS = {"error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
 
 
 @compiled(inline="always", error_model="numpy")
@@ -44,12 +43,12 @@ def _finite_row(values, i):
 
 @compiled(**PROJECT_OPTIONS)
 @no_type_check
-def project(means, quats, scales, opacities, colors, view, pinhole, splats, channels):
-    """Fill `splats` and `channels` from Gaussians, world to camera [3 4] and fx, fy, cx, cy, width, height."""
+def project(begin, end, means, quats, scales, opacities, colors, view, pinhole, splats, channels):
+    """Fill rows of `splats`, `channels` from Gaussians, world to camera [3 4], fx, fy, cx, cy, width, height."""
     fx, fy, cx, cy, width, height = pinhole[0], pinhole[1], pinhole[2], pinhole[3], pinhole[4], pinhole[5]
     left, right = -cx / fx - GUARD * width / fx, (width - cx) / fx + GUARD * width / fx
     top, bottom = -cy / fy - GUARD * height / fy, (height - cy) / fy + GUARD * height / fy
-    for i in prange(means.shape[0]):
+    for i in range(begin, end):
         splats[i, :] = np.float32(0)
         channels[i, :] = np.float32(0)
         m0, m1, m2 = np.float64(means[i, 0]), np.float64(means[i, 1]), np.float64(means[i, 2])

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32, Int32
 
-from runtime import _raster_project
+from runtime import _raster_project, _raster_threads
 from runtime._raster_blend import blend_forward
 from runtime.types import Camera, GaussianSet
 
 KERNEL_LOCK = threading.Lock()
-"""Held while a parallel kernel runs: numba's `workqueue` layer ends the process when two threads enter at once."""
+"""To be held while one of numba's own `parallel` kernels runs: its `workqueue` layer ends the process when two threads
+enter at once. Drawing does not need it (`_raster_threads`)."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,8 @@ def project(means: Float[np.ndarray, "N 3"], quats_wxyz: Float[np.ndarray, "N 4"
     splats = np.empty((count, 8), np.float32)
     channels = np.empty((count, color_count + 1), np.float32)
     view, pinhole = camera_arrays(camera)
-    with KERNEL_LOCK:
-        _raster_project.project(_plain(means), _plain(quats_wxyz), _plain(scales), _plain(opacities),
-                                _plain(colors), view, pinhole, splats, channels)
+    _raster_threads.run(_raster_project.project, count, _plain(means), _plain(quats_wxyz), _plain(scales),
+                        _plain(opacities), _plain(colors), view, pinhole, splats, channels)
     tile_starts, ids, slots, first_slot = _raster_project.bin_tiles(
         splats, channels.view(np.uint32), camera.width, camera.height)
     return Splats(width=camera.width, height=camera.height, splats=splats, channels=channels,
@@ -99,9 +99,8 @@ def blend(splats: Splats, image: Float32[np.ndarray, " pixels"], image_stride: i
           alpha: Float32[np.ndarray, " alphas"], alpha_stride: int, depth: Float32[np.ndarray, " depths"]) -> None:
     """Blend into flat arrays, a pixel's values `stride` floats apart."""
     kernel = blend_forward(splats.channels.shape[1])
-    with KERNEL_LOCK:
-        kernel(splats.splats, splats.channels, splats.tile_starts, splats.ids, splats.width, splats.height,
-               image, image_stride, alpha, alpha_stride, depth)
+    _raster_threads.run(kernel, len(splats.tile_starts) - 1, splats.splats, splats.channels, splats.tile_starts,
+                        splats.ids, splats.width, splats.height, image, image_stride, alpha, alpha_stride, depth)
 
 
 def camera_arrays(camera: Camera) -> tuple[np.ndarray, np.ndarray]:

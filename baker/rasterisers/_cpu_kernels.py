@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any, no_type_check
 
 import numpy as np
-from numba import prange
 
 from runtime._raster_blend import (  # noqa: F401  the kernel text uses them
     ALPHA_MAX,
@@ -33,13 +32,13 @@ GEOMETRY = 6
 """Gradient columns before the channels': centre x, y; inverse covariance a, b, c; opacity."""
 
 BACKWARD = '''
-def kernel_$K(splats, channels, tile_starts, ids, slots, width, height, image, alpha, depth,
+def kernel_$K(begin, end, splats, channels, tile_starts, ids, slots, width, height, image, alpha, depth,
               grad_image, grad_alpha, grad_depth, rows_out):
     tiles_x = (width + TILE - 1) // TILE
-    for t in prange(tile_starts.shape[0] - 1):
-        begin = tile_starts[t]
-        end = tile_starts[t + 1]
-        if begin == end:
+    for t in range(begin, end):
+        first = tile_starts[t]
+        last = tile_starts[t + 1]
+        if first == last:
             continue
         ty = t // tiles_x * TILE
         tx = t % tiles_x * TILE
@@ -65,7 +64,7 @@ def kernel_$K(splats, channels, tile_starts, ids, slots, width, height, image, a
                     total += g_c * image[pixel * ($K - 1) + c]
                 B[($K + 1) * 256 + i] = grad_depth[pixel]
                 B[256 + i] = total
-        for k in range(begin, end):
+        for k in range(first, last):
             slot = np.uint32(slots[k])
             if alive <= 0:
                 for j in range($K + 6):
@@ -162,18 +161,19 @@ def kernel_$K(splats, channels, tile_starts, ids, slots, width, height, image, a
 
 @functools.cache
 def blend_backward(channels: int) -> Callable[..., Any]:
-    """Backward of `runtime._raster_blend.blend_forward`: writes `rows_out [I 6+K]`, one row per intersection.
+    """Backward of `runtime._raster_blend.blend_forward`: for the tiles begin..end, writes `rows_out
+    [I 6+K]`, one row per intersection.
 
     Images and their gradients are flat; `image` holds K - 1 values a pixel.
     """
     return specialise(BACKWARD, channels=channels, module=globals(), options=BLEND_OPTIONS)
 
 
-@compiled(parallel=True, error_model="numpy")
+@compiled(error_model="numpy")
 @no_type_check
-def sum_rows(rows, first_slot, sums):
+def sum_rows(begin, end, rows, first_slot, sums):
     """Each Gaussian's gradient `sums [N S]` from its rows of [I S], always summed in the same order."""
-    for i in prange(sums.shape[0]):
+    for i in range(begin, end):
         sums[i, :] = ZERO
         for k in range(first_slot[i], first_slot[i + 1]):
             for j in range(sums.shape[1]):
@@ -182,13 +182,13 @@ def sum_rows(rows, first_slot, sums):
 
 @compiled(**PROJECT_OPTIONS)
 @no_type_check
-def project_backward(means, quats, scales, opacities, view, pinhole, splats, sums, grad_means, grad_quats,
-                     grad_scales, grad_opacities):
+def project_backward(begin, end, means, quats, scales, opacities, view, pinhole, splats, sums, grad_means,
+                     grad_quats, grad_scales, grad_opacities):
     """Fill the gradients of the first four from `sums`; culled Gaussians get zero."""
     fx, fy, cx, cy, width, height = pinhole[0], pinhole[1], pinhole[2], pinhole[3], pinhole[4], pinhole[5]
     left, right = -cx / fx - GUARD * width / fx, (width - cx) / fx + GUARD * width / fx
     top, bottom = -cy / fy - GUARD * height / fy, (height - cy) / fy + GUARD * height / fy
-    for i in prange(means.shape[0]):
+    for i in range(begin, end):
         grad_means[i, :] = f4(0)
         grad_quats[i, :] = f4(0)
         grad_scales[i, :] = f4(0)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from baker.rasterisers import RasterOutput, _cpu_kernels
-from runtime import raster
+from runtime import _raster_threads, raster
 from runtime._raster_template import MAX_CHANNELS
 from runtime.types import Camera
 
@@ -54,14 +54,15 @@ class _Rasterise(torch.autograd.Function):
         rows, sums = np.empty((len(s.ids), width), np.float32), np.empty((count, width), np.float32)
         grads = [torch.empty(values.shape) for values in inputs]
         view, pinhole = raster.camera_arrays(ctx.camera)
-        with raster.KERNEL_LOCK:
-            _cpu_kernels.blend_backward(channels)(
-                s.splats, s.channels, s.tile_starts, s.ids, s.slots, s.width, s.height, _flat(image), _flat(alpha),
-                _flat(depth), _flat(grad_image), _flat(grad_alpha), _flat(grad_depth), rows)
-            _cpu_kernels.sum_rows(rows, s.first_slot, sums)
-            _cpu_kernels.project_backward(
-                *(np.ascontiguousarray(values.detach().numpy()) for values in inputs), view, pinhole, s.splats, sums,
-                *(values.numpy() for values in grads))
+        _raster_threads.run(
+            _cpu_kernels.blend_backward(channels), len(s.tile_starts) - 1, s.splats, s.channels, s.tile_starts, s.ids,
+            s.slots, s.width, s.height, _flat(image), _flat(alpha), _flat(depth), _flat(grad_image),
+            _flat(grad_alpha), _flat(grad_depth), rows)
+        _raster_threads.run(_cpu_kernels.sum_rows, count, rows, s.first_slot, sums)
+        _raster_threads.run(
+            _cpu_kernels.project_backward, count,
+            *(np.ascontiguousarray(values.detach().numpy()) for values in inputs), view, pinhole, s.splats, sums,
+            *(values.numpy() for values in grads))
         if ctx.screen_gradients is not None:
             by_half_image = sums[:, :2] * np.array([s.width / 2, s.height / 2], np.float32)
             ctx.screen_gradients += torch.from_numpy(np.linalg.norm(by_half_image, axis=1))
