@@ -25,7 +25,7 @@ class BatchConfig:
     """Clips per step; whole pictures come in half as many."""
     crop_width: int = 96
     """Crops around the garment [px], a multiple of 16."""
-    crop_height: int = 144
+    crop_height: int = 128
     """The same, down the picture."""
     whole: float = 0.2
     """Share of steps that see whole pictures."""
@@ -98,10 +98,10 @@ def _augment(clip: np.ndarray, config: BatchConfig, rng: np.random.Generator) ->
         pose = clip[..., POSE].copy()
         clip[..., POSE], clip[..., EXCHANGED] = clip[..., EXCHANGED], pose
     if rng.random() < config.recolor:
-        order = rng.permutation(3)
-        table = np.clip(np.arange(256)[:, None] * rng.uniform(0.75, 1.15, 3) + rng.uniform(-20, 20, 3), 0, 255)
-        table = (table + 0.5).astype(np.uint8)
+        order, gain, offset = rng.permutation(3), rng.uniform(0.75, 1.15, 3), rng.uniform(-20, 20, 3)
+        tables = np.clip(np.arange(256) * gain[:, None] + offset[:, None] + 0.5, 0, 255).astype(np.uint8)
         for part in (TRUTH, COARSE):
-            shuffled = clip[..., part][..., order]
-            clip[..., part] = np.stack([table[shuffled[..., c], c] for c in range(3)], axis=-1)
+            source = clip[..., part].copy()
+            for channel in range(3):
+                clip[..., part.start + channel] = np.take(tables[channel], source[..., order[channel]])
     return clip

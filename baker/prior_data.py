@@ -42,8 +42,8 @@ class PriorDataConfig:
     seed: int = 20
     """Seeds persons, motions, cameras and backgrounds."""
     simulations: int = 64
-    """Cloth simulations, one person in one motion each."""
-    held_out: int = 6
+    """Cloth simulations, one person in one motion each. May be raised between runs of one training."""
+    held_out: int = 4
     """The first simulations, kept for validation."""
     clips_per_simulation: int = 8
     """Clips rendered of each."""

@@ -47,7 +47,7 @@ def conditions_of(packed: np.ndarray) -> Conditions:
 def validate(prior: EmbeddedPrior, clips: Sequence[np.ndarray], *, sampling: SamplingConfig, pose_only: int,
              strips: Path | None = None) -> Validation:
     """Restore every clip (array as `ClipStore.read` gives it), and the first `pose_only` of them without the coarse
-    video; `strips` is where a picture of them goes."""
+    video; `strips` is where a picture of them goes: pose, coarse, restored, truth, pose only, at three times."""
     error, garment = {}, {}
     pictures, seconds = [], 0.0
     for index, packed in enumerate(clips):
@@ -66,21 +66,17 @@ def validate(prior: EmbeddedPrior, clips: Sequence[np.ndarray], *, sampling: Sam
             error.setdefault(name, []).append((float(squared.sum()), squared.size))
             garment.setdefault(name, []).append((float(squared[region].sum()), 3 * int(region.sum())))
         if index % 3 == 0 and len(pictures) < 4:
-            pictures.append(strip(conditions.pose, conditions.coarse, videos.get("pose_only"), videos["restored"],
-                                  truth))
+            pictures.append(strip(conditions.pose, conditions.coarse, videos["restored"], truth,
+                                  videos.get("pose_only", np.zeros_like(truth))))
     if strips is not None:
         Image.fromarray(np.concatenate(pictures)).save(strips)
     return Validation(psnr=_psnr(error), garment_psnr=_psnr(garment), seconds_per_clip=seconds / len(clips))
 
 
-def strip(*videos: np.ndarray | None) -> np.ndarray:
+def strip(*videos: np.ndarray) -> np.ndarray:
     """Frames at 1/4, 1/2 and 3/4 of videos [T H X 3] that stand side by side."""
-    rows = []
-    present = [video for video in videos if video is not None]
-    for part in (0.25, 0.5, 0.75):
-        frame = int(part * (len(present[0]) - 1))
-        rows.append(np.concatenate([video[frame] for video in present], axis=1))
-    return np.concatenate(rows, axis=1)
+    frames = [int(part * (len(videos[0]) - 1)) for part in (0.25, 0.5, 0.75)]
+    return np.concatenate([video[frame] for frame in frames for video in videos], axis=1)
 
 
 def _psnr(sums: dict[str, list[tuple[float, int]]]) -> dict[str, float]:

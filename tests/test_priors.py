@@ -9,6 +9,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from diffusers.models.transformers.transformer_wan import WanAttnProcessor
 
 from baker.conditions import Conditions
 from baker.priors import LOADERS, PriorName, VideoPrior, load_prior
@@ -160,6 +161,20 @@ def test_a_constant_flow_moves_every_frame_by_its_own_displacement() -> None:
     torch.testing.assert_close(moved[0, 0, :, :-2], video[0, 0, :, 2:], atol=1e-5, rtol=0)
     torch.testing.assert_close(moved[0, 4, 1:], video[0, 4, :-1], atol=1e-5, rtol=0)
     torch.testing.assert_close(moved[0, 1:4], video[0, 1:4], atol=1e-5, rtol=0)
+
+
+def test_attention_to_one_text_token_needs_no_query() -> None:
+    network = small_network(zero_head=False)
+    conditions = random_conditions(5, 32, 32)
+    prior = EmbeddedPrior(network, weights_sha256="")
+    x = prior.encode(random_video(5, 32, 32, 9))[None]
+    inputs, sigma = prior.prepare(conditions), torch.tensor([0.4])
+    with torch.inference_mode():
+        fast = network(x, sigma, inputs)
+        for block in network.transformer.blocks:
+            block.attn2.set_processor(WanAttnProcessor())
+        full = network(x, sigma, inputs)
+    torch.testing.assert_close(fast, full, atol=1e-4, rtol=1e-4)  # float32; 1e-5 measured
 
 
 # --- weights file -------------------------------------------------------------------------------------------------
