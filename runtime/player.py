@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from runtime import fast_skinning, offsets, rotations
+from runtime import fast_offsets, fast_skinning, offsets, rotations
 from runtime.cameras import orbit_camera
 from runtime.compositing import composite
 from runtime.errors import InputError
@@ -73,7 +73,7 @@ class Player:
     def residual_at(self, time_seconds: int | float, *, loop: bool = True) -> tuple[
             Float[np.ndarray, "M 3"], Float[np.ndarray, "M 3"], Float[np.ndarray, "M 3"]]:
         """Offsets of the moving Gaussians: metres, rotation vectors [rad], log scales."""
-        return offsets.residual_at(self.clip.residual, self.frame_at(time_seconds, loop=loop))
+        return fast_offsets.residual_at(self.clip.residual, self.frame_at(time_seconds, loop=loop))
 
     def gaussians_at(self, time_seconds: int | float, *, residual: bool = True, loop: bool = True) -> GaussianSet:
         """All Gaussians in the world at a time; `residual=False` gives rigid skinning alone."""
