@@ -16,7 +16,20 @@ import numpy as np
 
 from runtime import raster, rotations
 from runtime.cameras import orbit_camera
-from runtime.types import SH_C0, Camera, GaussianSet, Label
+from runtime.player import Player
+from runtime.types import (
+    SH_C0,
+    Bundle,
+    Camera,
+    Clip,
+    GaussianSet,
+    Label,
+    Manifest,
+    Motion,
+    OffsetTexture,
+    Residual,
+    Rig,
+)
 
 YARDSTICK_COUNT = 40_000
 """Gaussians of the yardstick scene."""
@@ -113,3 +126,47 @@ def bench_forward(*, runs: int = 30) -> dict[str, float | int]:
         "forward_ms_min": round(best, 2), "forward_ms_median": round(middle, 2),
         "project_and_sort_ms_min": round(project, 2), "blend_ms_min": round(blend, 2),
     }
+
+
+def bench_play(*, runs: int = 30) -> dict[str, float | int]:
+    """One frame of a bundle of the yardstick's size: residual and skinning, drawing, and the frames per second."""
+    bundle, camera = yardstick_bundle(), yardstick_camera()
+    player = Player(bundle)
+    times = iter(np.linspace(0.0, player.duration, 4 * runs + 16))
+    residual, _ = time_ms(lambda: player.residual_at(float(next(times))), runs=runs)
+    pose, _ = time_ms(lambda: player.gaussians_at(float(next(times))), runs=runs)
+    frame, middle = time_ms(lambda: raster.render(player.gaussians_at(float(next(times))), camera), runs=runs)
+    return {
+        "gaussians_count": bundle.gaussians.count, "moving_gaussians_count": len(bundle.clips[0].residual.moving),
+        "width_px": camera.width, "height_px": camera.height,
+        "residual_ms_min": round(residual, 2), "residual_and_skinning_ms_min": round(pose, 2),
+        "frame_ms_min": round(frame, 2), "frame_ms_median": round(middle, 2),
+        "frames_per_second_best": round(1000 / frame, 1),
+    }
+
+
+def yardstick_bundle(*, joints: int = 55, frames: int = 60, basis: int = 16, seed: int = 0) -> Bundle:
+    """The yardstick scene on a chain of joints, a quarter of it moved by a random residual of millimetres."""
+    gaussians, rng = yardstick_scene(seed=seed), np.random.default_rng(seed + 1)
+    count = gaussians.count
+    rest = np.tile(np.eye(4), (joints, 1, 1))
+    rest[:, 1, 3] = np.linspace(0.0, 1.6, joints)
+    nearest = np.clip(np.rint(gaussians.means[:, 1] / 1.6 * (joints - 1)).astype(np.int32), 0, joints - 4)
+    weights = rng.dirichlet(np.ones(4), count).astype(np.float32)
+    rig = Rig(joint_names=tuple(f"joint_{j}" for j in range(joints)), parents=np.arange(joints, dtype=np.int32) - 1,
+              T_world_joint_rest=rest, skin_joints=nearest[:, None] + np.arange(4, dtype=np.int32),
+              skin_weights=weights / weights.sum(axis=1, keepdims=True))
+    swing = 0.02 * np.sin(np.linspace(0, 2 * math.pi, frames))[:, None, None] * rng.normal(size=(1, joints, 3))
+    motion = Motion(fps=30.0, root_translations=np.zeros((frames, 3)), quats_wxyz=rotations.from_rotvec(swing))
+    moving = np.arange(0, count, 4)
+
+    def texture() -> OffsetTexture:
+        return OffsetTexture(mean=np.zeros((len(moving), 3), np.float32),
+                             texels=rng.integers(-127, 128, (basis, len(moving), 3)).astype(np.int8),
+                             texel_scales=np.full((basis, 3), 1e-5, np.float32),
+                             coefficients=rng.normal(size=(frames, basis)).astype(np.float32))
+
+    residual = Residual(moving=moving, d_means=texture(), d_rotations=texture(), d_log_scales=texture())
+    manifest = Manifest(name="yardstick", generator="ani3d bench", source_licence="CC0-1.0", distillation={})
+    return Bundle(gaussians=gaussians, rig=rig, clips=(Clip(name="swing", motion=motion, residual=residual),),
+                  manifest=manifest)

@@ -8,7 +8,6 @@ A Gaussian that holds a NaN, an infinity or a zero quaternion is not drawn and d
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +16,6 @@ from jaxtyping import Float, Float32, Int32
 from runtime import _raster_project, _raster_threads
 from runtime._raster_blend import blend_forward
 from runtime.types import Camera, GaussianSet
-
-KERNEL_LOCK = threading.Lock()
-"""To be held while one of numba's own `parallel` kernels runs: its `workqueue` layer ends the process when two threads
-enter at once. Drawing does not need it (`_raster_threads`)."""
 
 
 @dataclass(frozen=True)
