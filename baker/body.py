@@ -75,7 +75,13 @@ def licence() -> str:
 
 
 def make_body(sliders: Mapping[str, float]) -> Body:
-    """The template plus `sliders` times the blend directions (names in `DIRECTION_NAMES`, sensible in [0, 1])."""
+    """The template plus `sliders` times the blend directions (names in `DIRECTION_NAMES`, sensible in [0, 1]).
+
+    Raises `ValueError` for a name that is no direction.
+    """
+    unknown = sorted(set(sliders) - set(DIRECTION_NAMES))
+    if unknown:
+        raise ValueError(f"no blend direction {', '.join(unknown)}; there are {', '.join(DIRECTION_NAMES)}")
     asset = _asset()
     amounts = np.array([sliders.get(name, 0.0) for name in DIRECTION_NAMES], np.float32)
     steps = asset["direction_step_m"] * amounts

@@ -10,7 +10,7 @@ import numpy as np
 
 from baker import person_hair as hair
 from baker.avatar import Avatar, Garment, SkinnedMesh
-from baker.body import DIRECTION_NAMES, JOINT_NAMES, PARENTS, Body, joint, licence, make_body
+from baker.body import JOINT_NAMES, PARENTS, Body, joint, licence, make_body
 from baker.meshes import interpolate, sample_mesh
 from baker.person_clothes import shoe_piece, skirt_piece, slip_end, slip_piece, top_piece, under_top
 from baker.person_colors import smoothstep, value_noise
@@ -48,11 +48,9 @@ def make_person(config: PersonConfig) -> Avatar:
 
 def _sliders(config: PersonConfig) -> dict[str, float]:
     """Blend weights of the body's directions."""
-    sliders = {"male": config.male, "heavy": max(config.weight, 0.0), "thin": max(-config.weight, 0.0),
-               "muscular": config.muscular, "tall": max(config.height, 0.0), "short": max(-config.height, 0.0),
-               "ideal": 0.5, "old": config.old, "african": config.african, "asian": config.asian}
-    assert set(sliders) <= set(DIRECTION_NAMES)
-    return sliders
+    return {"male": config.male, "heavy": max(config.weight, 0.0), "thin": max(-config.weight, 0.0),
+            "muscular": config.muscular, "tall": max(config.height, 0.0), "short": max(-config.height, 0.0),
+            "ideal": 0.5, "old": config.old, "african": config.african, "asian": config.asian}
 
 
 def _skin(config: PersonConfig, body: Body, skirt: SkirtSurface) -> Piece:
@@ -71,6 +69,8 @@ def _skin(config: PersonConfig, body: Body, skirt: SkirtSurface) -> Piece:
     hidden = corner["inside"] > 0.34
     ankle = float(joint(body, "left_ankle")[1])
     low, high = slip_end(body, skirt), skirt.waist_height
+    # Finer legs, so that flat Gaussians keep to the curve of a knee under cloth.
+    density += 0.8 * (mesh.vertices[mesh.faces].mean(1)[:, 1] < low)
 
     def color(points: np.ndarray, faces: np.ndarray, barycentrics: np.ndarray) -> np.ndarray:
         at = {name: interpolate(mask[mesh.faces][..., None], faces, barycentrics)[:, 0] for name, mask in masks.items()}

@@ -14,6 +14,9 @@ from baker.person_pieces import INFLUENCES, Piece, mesh_piece, share, surface_pi
 from baker.person_skirt import SkirtSurface, pinned, sample_rows
 from runtime.types import Label
 
+SLIP_DEPTH = 0.005
+"""Depth of the slip under the skin [m]."""
+
 
 def skirt_piece(config: PersonConfig, body: SkinnedMesh, skirt: SkirtSurface) -> tuple[Piece, SkinnedMesh,
                                                                                SurfaceGaussians]:
@@ -85,13 +88,17 @@ def under_top(points: np.ndarray, config: PersonConfig, body: Body, waist: float
 
 
 def slip_piece(config: PersonConfig, body: Body, skirt: SkirtSurface) -> Piece:
-    """Shorts in a dark shade of the skirt: what is seen under a lifted hem, and hides skin at a rigid knee."""
-    mesh = body.part("tights")
+    """Shorts in a dark shade of the skirt: what is seen under a lifted hem, and hides skin at a rigid knee.
+
+    They lie `SLIP_DEPTH` under the skin: simulated cloth comes within 5 mm of it, and a flat Gaussian of some
+    13 mm leaves a thigh's curve by as much at its ends.
+    """
+    mesh = _lifted(body.part("body"), -SLIP_DEPTH)
     low, high = slip_end(body, skirt), skirt.waist_height - 0.005
+    cloth = 0.5 * (0.7 * np.array(config.skirt_color) + 0.3 * np.array(config.skirt_second))
 
     def color(points: np.ndarray, faces: np.ndarray, barycentrics: np.ndarray) -> np.ndarray:
-        rgb = np.broadcast_to(0.42 * np.array(config.skirt_color), points.shape)
-        rgb = rgb * (1 + 0.06 * value_noise(points, wavelength=0.02, seed=config.seed)[:, None])
+        rgb = cloth * (1 + 0.06 * value_noise(points, wavelength=0.02, seed=config.seed)[:, None])
         inside = (points[:, 1] > low) & (points[:, 1] < high) & (np.abs(points[:, 0]) < 0.30)
         return with_alpha(rgb, inside)
 

@@ -35,7 +35,7 @@ class PersonConfig:
     """0 light .. 1 dark."""
     hair_style: HairStyle = "long"
     hair_color: Rgb = (0.29, 0.16, 0.09)
-    eye_color: Rgb = (0.25, 0.42, 0.55)
+    eye_color: Rgb = (0.23, 0.14, 0.09)
     top_color: Rgb = (0.93, 0.91, 0.86)
     top_second: Rgb = (0.05, 0.20, 0.27)
     top_pattern: Pattern = "plain"
@@ -81,7 +81,7 @@ def random_person(seed: int) -> PersonConfig:
         african=float(face == 1), asian=float(face == 2), skin=skin,
         hair_style=("short", "bob", "long", "ponytail")[rng.integers(4)],
         hair_color=hair_colors[rng.integers(7 if light_hair else 3)],
-        eye_color=((0.30, 0.20, 0.12), (0.25, 0.42, 0.55), (0.30, 0.42, 0.25))[rng.integers(3 if light_hair else 1)],
+        eye_color=((0.23, 0.14, 0.09), (0.17, 0.29, 0.38), (0.22, 0.28, 0.16))[rng.integers(3 if light_hair else 1)],
         top_color=top_first, top_second=top_second, top_pattern=patterns[rng.integers(6)],
         top_period=float(rng.uniform(0.035, 0.09)), sleeves=float(rng.uniform(0.15, 1.0)),
         skirt_color=first, skirt_second=second, skirt_pattern=patterns[rng.integers(len(patterns))],

@@ -46,8 +46,8 @@ def skin_color(points: np.ndarray, at: dict[str, np.ndarray], paint: SkinPaint, 
     rgb = mix(rgb, tone * [0.90, 0.78, 0.76], 0.30 * at["eyelids"])
     rgb = mix(rgb, tone * [1.03, 0.88, 0.86], 0.7 * at["fingernails"])
     near, upper = _lid_distance(points, body)
-    rgb = mix(rgb, 0.15 * tone + 0.10 * np.array(paint.hair), smoothstep(0.0028, 0.0012, near) * np.where(
-        upper, 0.9, 0.25))
+    rgb = mix(rgb, 0.15 * tone + 0.10 * np.array(paint.hair), smoothstep(0.0032, 0.0013, near) * np.where(
+        upper, 1.0, 0.12))
     across = np.abs(x) / half
     arch = 0.66 + 0.17 * np.sin(np.clip((across - 0.4) / 1.4, 0, 1) * np.pi * 0.68)
     thick = 0.105 - 0.055 * np.clip((across - 0.5) / 1.2, 0, 1)
@@ -80,7 +80,7 @@ def _lip_line(body: Body) -> float:
 def eye_color(away: np.ndarray, iris: Rgb) -> np.ndarray:
     """Sclera, iris with a dark rim, pupil and a glint, at offsets [P 3] from the eyeball's centre [m]."""
     off_axis = np.hypot(away[:, 0], away[:, 1])
-    rgb = mix(np.array([0.93, 0.91, 0.90]), np.array(iris), smoothstep(0.0066, 0.0058, off_axis))
+    rgb = mix(np.array([0.88, 0.85, 0.83]), np.array(iris), smoothstep(0.0066, 0.0058, off_axis))
     rgb = mix(rgb, 0.35 * np.array(iris), smoothstep(0.0052, 0.0060, off_axis) * smoothstep(0.0070, 0.0064, off_axis))
     rgb = mix(rgb, np.array([0.03, 0.03, 0.03]), smoothstep(0.0030, 0.0024, off_axis))
     glint = np.hypot(away[:, 0] - 0.0025, away[:, 1] - 0.0028) < 0.0014

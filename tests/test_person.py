@@ -100,9 +100,18 @@ def test_sliders_move_surface_and_skeleton_together() -> None:
     np.testing.assert_allclose(tall.joints[0], 0, atol=1e-6)
 
 
-def test_unknown_directions_of_the_asset_fail_the_build() -> None:
-    assert set(make_body({}).masks) == set(body_module.MASK_NAMES)
-    assert make_body({}).masks["lips"].max() > 0.9
+def test_unknown_blend_direction_is_refused() -> None:
+    with pytest.raises(ValueError, match="no blend direction wide"):
+        make_body({"wide": 1.0})
+
+
+def test_lips_are_between_nose_and_chin_in_front() -> None:
+    body = make_body({})
+    lips = body.vertices[body.masks["lips"] > 0.5]
+    eyes, jaw = at(body.joints, "left_eye_smplhf"), at(body.joints, "head")
+    assert len(lips) > 100
+    assert lips[:, 1].max() < eyes[1] - 0.03 and lips[:, 1].min() > jaw[1] - 0.02
+    assert np.abs(lips[:, 0]).max() < 0.04 and lips[:, 2].min() > jaw[2] + 0.05
 
 
 # -- person -------------------------------------------------------------------------------------------------------
@@ -175,6 +184,18 @@ def test_skirt_clears_the_body_at_rest(config: PersonConfig) -> None:
     outside = ((points - closest) * normal).sum(1) > 0
     # 12 mm of clearance over hulls of 4 cm slices; facets between columns cut at most a few millimetres.
     assert outside.all() and distance.min() > 0.004
+
+
+def test_what_is_under_the_skirt_lies_under_the_skin(person: Avatar) -> None:
+    hip = at(person.rig.T_world_joint_rest[:, :3, 3], "left_hip")[1]
+    means = person.gaussians.means[(person.gaussians.labels == Label.TIGHT) & (person.gaussians.means[:, 1] < hip)]
+    assert len(means) > 300
+    face, _, closest, distance = closest_points(means, person.body)
+    corners = person.body.vertices[person.body.faces[face]]
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    # In the crotch's crease two skins are nearer than twice the depth, and the nearest may be the other one.
+    assert (((means - closest) * normal).sum(1) < 0).mean() > 0.98
+    assert np.median(distance) > 0.003
 
 
 def test_garment_gaussians_ride_on_their_faces(person: Avatar) -> None:
