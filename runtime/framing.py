@@ -7,7 +7,6 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from runtime.skinning import joint_transforms
 from runtime.types import Motion, Rig
 
 FOV_Y = math.radians(40.0)
@@ -21,10 +20,14 @@ ELEVATION = math.radians(10.0)
 def root_targets(rig: Rig, motion: Motion, *, smoothing: float = 0.25) -> Float[np.ndarray, "T 3"]:
     """What cameras look at: the root joint's horizontal path, smoothed over `smoothing` seconds, at the
     clip's median root height less 10 cm, so that the feet and the head are equally far from the border."""
-    roots = np.stack([joint_transforms(rig, motion, t)[0, :3, 3] for t in range(motion.frames)])
+    # The root has no parent and turns about itself: only its translation moves it.
+    roots = rig.T_world_joint_rest[0, :3, 3].astype(np.float64) + motion.root_translations
     sigma = max(smoothing * motion.fps, 1e-3)
-    times = np.arange(motion.frames)
-    kernel = np.exp(-0.5 * ((times[:, None] - times[None]) / sigma) ** 2)
-    targets = (kernel / kernel.sum(1, keepdims=True)) @ roots
+    radius = min(math.ceil(6 * sigma), motion.frames)
+    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    inside = slice(radius, radius + motion.frames)
+    # Near the ends only the frames that exist count.
+    weight = np.convolve(np.ones(motion.frames), kernel)[inside]
+    targets = np.stack([np.convolve(roots[:, axis], kernel)[inside] / weight for axis in range(3)], axis=1)
     targets[:, 1] = np.median(roots[:, 1]) - 0.10
     return targets

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from runtime import rotations
 from runtime.cameras import look_at, orbit_camera
 from runtime.framing import root_targets
+from runtime.skinning import joint_transforms
 from runtime.types import Camera, Motion, Rig
 
 
@@ -75,3 +78,22 @@ def test_targets_follow_a_steady_walk_and_not_its_bounce() -> None:
     np.testing.assert_allclose(targets[30:90, 2], root[30:90, 2], atol=1e-4)
     assert np.abs(targets[30:90, 0]).max() < 1e-3 and np.ptp(targets[:, 1]) == 0
     assert targets[0, 1] == pytest.approx(0.9 + np.median(root[:, 1]))
+
+
+@pytest.mark.parametrize("frames", [1, 2, 7, 60])
+def test_targets_are_the_normalised_gaussian_average_of_the_roots(frames: int) -> None:
+    rng = np.random.default_rng(frames)
+    rig, motion = walk(rng.normal(size=(frames, 3)))
+    quats = rotations.normalize(rng.normal(size=(frames, 1, 4)))
+    motion = replace(motion, quats_wxyz=quats)
+    roots = np.stack([joint_transforms(rig, motion, t)[0, :3, 3] for t in range(frames)])
+    times = np.arange(frames) / 30
+    kernel = np.exp(-0.5 * ((times[:, None] - times) / 0.25) ** 2)
+    expected = kernel @ roots / kernel.sum(axis=1, keepdims=True)
+    expected[:, 1] = np.median(roots[:, 1]) - 0.1
+    # The kernel is cut at six sigma, where it is 1.5e-8.
+    np.testing.assert_allclose(root_targets(rig, motion), expected, atol=1e-6)
+
+
+def test_a_clip_of_an_hour_is_framed_in_a_moment() -> None:
+    assert root_targets(*walk(np.zeros((100_000, 3)))).shape == (100_000, 3)
