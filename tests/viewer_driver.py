@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pyglet
-from pyglet import gl
 from pyglet.window import key, mouse
 
 from viewer.app import load_show
@@ -24,7 +23,8 @@ def main() -> None:
     bundle, folder = Path(sys.argv[1]), Path(sys.argv[2])
     os.chdir(folder)
     show = load_show([bundle])
-    window = ShowWindow(show, (240, 400))
+    view = ShowWindow(show, (240, 400))
+    window = view.window
     seen: dict[str, object] = {"torch": "torch" in sys.modules}
 
     def look(name: str | None = None) -> np.ndarray:
@@ -36,7 +36,7 @@ def main() -> None:
         for _ in range(2):
             window.dispatch_events()
             pyglet.clock.tick()
-            window.on_draw()
+            view.on_draw()
         image = pyglet.image.get_buffer_manager().get_color_buffer().get_image_data()
         pixels = np.frombuffer(image.get_data("RGB", -3 * image.width), np.uint8)
         window.flip()
@@ -64,7 +64,7 @@ def main() -> None:
     press(key.SPACE)
     press(key.LEFT)
     show.time = 0.0
-    window._changed = True
+    view._changed = True
     still = look("still")
     time.sleep(0.1)
     seen["paused"] = changed(still, look())
@@ -111,8 +111,10 @@ def main() -> None:
     for _ in range(5):
         resized = look("resized")
     seen["resized"] = list(resized.shape)
-    seen["gl_error"] = gl.glGetError()
-    window.on_key_press(key.ESCAPE, 0)
+    seen["gl_error"] = pyglet.gl.glGetError()
+    # Not `press`: there is no window left from which to read further events.
+    window.dispatch_event("on_key_press", key.ESCAPE, 0)
+    window.dispatch_pending_events()
     seen["closed"] = window not in pyglet.app.windows
     print(json.dumps(seen))
 

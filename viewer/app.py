@@ -30,7 +30,7 @@ def play(paths: Sequence[Path | str], *, size: tuple[int, int] = (480, 832)) -> 
     if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
         raise InputError(f"there is no display to open a window on; {WITHOUT_WINDOW}")
     try:
-        import pyglet
+        import pyglet.window
 
         from viewer.window import ShowWindow
     except ImportError as error:

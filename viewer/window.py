@@ -1,4 +1,7 @@
-"""The pyglet window around a `Show`: events in, pictures out. Import it only where a display is."""
+"""The pyglet window around a `Show`: events in, pictures out.
+
+Importing this needs pyglet but no display: pyglet loads its window and OpenGL parts when they are first named.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,8 @@ from pathlib import Path
 import numpy as np
 import pyglet
 from jaxtyping import UInt8
-from pyglet import gl
-from pyglet.window import key, mouse
 
+from viewer.orbit import Orbit
 from viewer.show import Show
 
 HELP = """left drag     turn
@@ -31,13 +33,13 @@ _FPS_OVER_S = 0.5
 """Frames are counted over this long [s]."""
 
 
-class ShowWindow(pyglet.window.Window):
+class ShowWindow:
     """The window of `ani3d play`."""
 
     def __init__(self, show: Show, size: tuple[int, int]) -> None:
         """Open a window of `size` (width, height) [px]."""
-        super().__init__(*size, caption="ani3d", resizable=True, vsync=True)
-        self.set_minimum_size(160, 160)
+        self.window = pyglet.window.Window(*size, caption="ani3d", resizable=True, vsync=True)
+        self.window.set_minimum_size(160, 160)
         self.show = show
         self.help_shown = False
         self.fps = 0.0
@@ -48,18 +50,23 @@ class ShowWindow(pyglet.window.Window):
         self._frames, self._counted_s = 0, 0.0
         self._note, self._note_s = "H: help", 4.0
         self._make_labels()
+        self._actions = self._make_actions()
+        self.window.push_handlers(self)
+        pyglet.clock.schedule(self.advance)
+
+    def _make_actions(self) -> dict[int, Callable[[], object]]:
+        """What each key does. Pyglet itself closes the window on Esc."""
+        show, key = self.show, pyglet.window.key
         toggles = {key.SPACE: "playing", key.R: "residual", key.C: "compare", key.O: "auto_orbit"}
-        self._actions: dict[int, Callable[[], None]] = {
-            code: lambda name=name: setattr(show, name, not getattr(show, name)) for code, name in toggles.items()}
-        self._actions |= {
+        return {code: lambda name=name: setattr(show, name, not getattr(show, name))
+                for code, name in toggles.items()} | {
             key.LEFT: lambda: show.step(-1), key.RIGHT: lambda: show.step(1),
             key.PLUS: lambda: show.change_speed(1), key.EQUAL: lambda: show.change_speed(1),
             key.NUM_ADD: lambda: show.change_speed(1), key.MINUS: lambda: show.change_speed(-1),
             key.NUM_SUBTRACT: lambda: show.change_speed(-1), key.TAB: lambda: show.next_clip(1),
-            key.HOME: lambda: setattr(show, "orbit", type(show.orbit)()), key.S: self.save_screenshot,
-            key.H: lambda: setattr(self, "help_shown", not self.help_shown), key.ESCAPE: self.close,
+            key.HOME: lambda: setattr(show, "orbit", Orbit()), key.S: self.save_screenshot,
+            key.H: lambda: setattr(self, "help_shown", not self.help_shown),
         }
-        pyglet.clock.schedule(self.advance)
 
     def advance(self, seconds: float) -> None:
         """Let time pass; pyglet calls this before each picture."""
@@ -71,7 +78,7 @@ class ShowWindow(pyglet.window.Window):
 
     def on_draw(self) -> None:
         """Draw the picture, a new one if anything changed, and the text over it."""
-        size = self.get_framebuffer_size()
+        size = self.window.get_framebuffer_size()
         if self.show.moving or self._changed:
             self._pixels = self.show.picture(size, full=False)
             self._changed, self._sharp = False, self.show.scale == 1.0
@@ -80,7 +87,7 @@ class ShowWindow(pyglet.window.Window):
             # Nothing moves any more: take the time for full resolution.
             self._pixels = self.show.picture(size, full=True)
             self._sharp = True
-        self.clear()
+        self.window.clear()
         self._upload()
         self._draw_text()
 
@@ -92,10 +99,11 @@ class ShowWindow(pyglet.window.Window):
 
     def on_mouse_drag(self, x: int, y: int, dx: int, dy: int, buttons: int, modifiers: int) -> None:
         """Turn or move the camera."""
+        mouse = pyglet.window.mouse
         if buttons & mouse.LEFT:
             self.show.orbit = self.show.orbit.turned(dx, dy)
         elif buttons & (mouse.RIGHT | mouse.MIDDLE):
-            self.show.orbit = self.show.orbit.panned(dx, dy, height=self.height)
+            self.show.orbit = self.show.orbit.panned(dx, dy, height=self.window.height)
         self._changed = True
 
     def on_mouse_scroll(self, x: int, y: int, scroll_x: float, scroll_y: float) -> None:
@@ -105,19 +113,18 @@ class ShowWindow(pyglet.window.Window):
 
     def on_resize(self, width: int, height: int) -> None:
         """Draw at the new size."""
-        super().on_resize(width, height)
         self._changed = True
 
     def close(self) -> None:
-        """Close the window and stop its clock."""
+        """Close the window, if it still is open, and stop its clock."""
         pyglet.clock.unschedule(self.advance)
-        super().close()
+        self.window.close()
 
     def save_screenshot(self) -> Path:
         """Write the view, without text, as the first free `NAME-001.png` of the working folder."""
         name = "".join(c if c.isalnum() or c in "-_" else "_" for c in self.show.player.bundle.manifest.name) or "ani3d"
         path = next(p for i in range(1, 10_000) if not (p := Path(f"{name}-{i:03d}.png")).exists())
-        picture = self.show.picture(self.get_framebuffer_size(), full=True)
+        picture = self.show.picture(self.window.get_framebuffer_size(), full=True)
         try:
             _image_data(picture).save(str(path))
             self._note, self._note_s = f"saved {path}", 3.0
@@ -132,10 +139,10 @@ class ShowWindow(pyglet.window.Window):
         if self._texture is None or (self._texture.width, self._texture.height) != (width, height):
             if self._texture is not None:
                 self._texture.delete()
-            self._texture = pyglet.image.Texture.create(width, height, min_filter=gl.GL_LINEAR,
-                                                        mag_filter=gl.GL_LINEAR)
+            linear = pyglet.gl.GL_LINEAR
+            self._texture = pyglet.image.Texture.create(width, height, min_filter=linear, mag_filter=linear)
         self._texture.blit_into(_image_data(self._pixels), 0, 0, 0)
-        self._texture.blit(0, 0, width=self.width, height=self.height)
+        self._texture.blit(0, 0, width=self.window.width, height=self.window.height)
 
     def _make_labels(self) -> None:
         """The texts, with a dark shadow each so that they are readable on any picture."""
@@ -158,14 +165,14 @@ class ShowWindow(pyglet.window.Window):
             scale = "" if self.show.scale == 1.0 else f" at {self.show.scale:.0%} resolution"
             self._write(self._speed, f"{self.fps:.0f} fps{scale}", 8, 28)
         if self.show.compare:
-            self._write(self._rigid, "rigid", self.width // 4, self.height - 8)
-            self._write(self._baked, "baked", 3 * self.width // 4, self.height - 8)
+            self._write(self._rigid, "rigid", self.window.width // 4, self.window.height - 8)
+            self._write(self._baked, "baked", 3 * self.window.width // 4, self.window.height - 8)
         if self._note_s > 0:
-            self._write(self._message, self._note, self.width // 2, 54)
+            self._write(self._message, self._note, self.window.width // 2, 54)
         if self.help_shown:
             width, height = self._help[0].content_width + 24, self._help[0].content_height + 24
-            pyglet.shapes.Rectangle(0, self.height - height, width, height, color=(0, 0, 0, 190)).draw()
-            self._write(self._help, HELP, 12, self.height - 12)
+            pyglet.shapes.Rectangle(0, self.window.height - height, width, height, color=(0, 0, 0, 190)).draw()
+            self._write(self._help, HELP, 12, self.window.height - 12)
 
     def _write(self, labels: tuple[pyglet.text.Label, ...], text: str, x: int, y: int) -> None:
         """Draw a text with its shadow."""
