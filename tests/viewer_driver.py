@@ -112,9 +112,9 @@ def main() -> None:
         resized = look("resized")
     seen["resized"] = list(resized.shape)
     seen["gl_error"] = pyglet.gl.glGetError()
-    # Not `press`: there is no window left from which to read further events.
-    window.dispatch_event("on_key_press", key.ESCAPE, 0)
-    window.dispatch_pending_events()
+    press(key.ESCAPE)
+    seen["asked_to_close"] = window.has_exit
+    view.close()
     seen["closed"] = window not in pyglet.app.windows
     print(json.dumps(seen))
 
