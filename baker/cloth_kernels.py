@@ -5,7 +5,7 @@ Letters: V cloth vertices, B body samples, C constraints, K core capsules. Metre
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, no_type_check
 
 import numpy as np
 from numba import njit
@@ -86,6 +86,7 @@ class Physics(NamedTuple):
 
 
 @njit(cache=True)
+@no_type_check
 def skin(points, joints, weights, matrices, out):
     """Linear blend skinning: points [V 3] by matrices [J 4 4] with weights [V W] into out [V 3]."""
     for i in range(len(points)):
@@ -103,6 +104,7 @@ def skin(points, joints, weights, matrices, out):
 
 
 @njit(cache=True)
+@no_type_check
 def vertex_normals(points, faces, out):
     """Area-weighted unit normals of points [V 3] over faces [F 3] into out [V 3]."""
     out[:] = 0.0
@@ -123,31 +125,35 @@ def vertex_normals(points, faces, out):
 
 
 @njit(cache=True)
+@no_type_check
 def nearest_samples(points, is_arm_point, samples, is_arm_sample, radius, out):
     """Index of the nearest sample [B 3] within `radius` of each point [V 3], or -1, into out [V].
 
-    Arm samples are seen only by arm points. A uniform grid of cells of side `radius`, counting sort.
+    Arm samples are seen only by arm points. A uniform grid of cells of side `radius` over the points, counting
+    sort; samples outside it are out of reach.
     """
     low = np.empty(3)
     size = np.empty(3, np.int64)
     for k in range(3):
-        low[k] = samples[:, k].min()
-        size[k] = int((samples[:, k].max() - low[k]) / radius) + 1
+        low[k] = points[:, k].min() - radius
+        size[k] = int((points[:, k].max() + radius - low[k]) / radius) + 1
     count = np.zeros(size[0] * size[1] * size[2] + 1, np.int32)
-    cell = np.empty(len(samples), np.int64)
+    cell = np.full(len(samples), -1, np.int64)
     for j in range(len(samples)):
-        cx = int((samples[j, 0] - low[0]) / radius)
-        cy = int((samples[j, 1] - low[1]) / radius)
-        cz = int((samples[j, 2] - low[2]) / radius)
-        cell[j] = (cx * size[1] + cy) * size[2] + cz
-        count[cell[j] + 1] += 1
+        cx = int(np.floor((samples[j, 0] - low[0]) / radius))
+        cy = int(np.floor((samples[j, 1] - low[1]) / radius))
+        cz = int(np.floor((samples[j, 2] - low[2]) / radius))
+        if 0 <= cx < size[0] and 0 <= cy < size[1] and 0 <= cz < size[2]:
+            cell[j] = (cx * size[1] + cy) * size[2] + cz
+            count[cell[j] + 1] += 1
     for c in range(len(count) - 1):
         count[c + 1] += count[c]
     fill = count[:-1].copy()
-    order = np.empty(len(samples), np.int32)
+    order = np.empty(count[-1], np.int32)
     for j in range(len(samples)):
-        order[fill[cell[j]]] = j
-        fill[cell[j]] += 1
+        if cell[j] >= 0:
+            order[fill[cell[j]]] = j
+            fill[cell[j]] += 1
     for i in range(len(points)):
         px, py, pz = points[i, 0], points[i, 1], points[i, 2]
         cx = int(np.floor((px - low[0]) / radius))
@@ -169,6 +175,7 @@ def nearest_samples(points, is_arm_point, samples, is_arm_sample, radius, out):
 
 
 @njit(cache=True)
+@no_type_check
 def push_out(positions, free, samples, normals, contacts, clearances):
     """Move free points [V 3] outside the tangent planes of their contacts. In place."""
     for i in range(len(positions)):
@@ -184,19 +191,21 @@ def push_out(positions, free, samples, normals, contacts, clearances):
 
 
 @njit(cache=True)
+@no_type_check
 def advance(sheet, constraints, body, physics, substeps):
     """XPBD over one pose interval in `substeps` small steps, one sweep each (Macklin et al. 2019)."""
     for s in range(substeps):
         before, after = s / substeps, (s + 1) / substeps
         _predict(sheet, body, physics, after)
         _solve(sheet, constraints, physics.step)
-        _tether(sheet, constraints)
         _collide_cores(sheet, body, physics, before, after)
         _collide_surface(sheet, body, physics, before, after)
+        _tether(sheet, constraints)
         _update_velocities(sheet, physics)
 
 
 @njit(cache=True)
+@no_type_check
 def _predict(sheet, body, physics, after):
     """Gravity, drag, damping; free vertices move by their velocity, pinned ones to the body."""
     x, v, n, h = sheet.positions, sheet.velocities, sheet.normals, physics.step
@@ -217,6 +226,7 @@ def _predict(sheet, body, physics, after):
 
 
 @njit(cache=True)
+@no_type_check
 def _solve(sheet, constraints, step):
     """One Gauss-Seidel sweep over the distance constraints, in the same order every substep.
 
@@ -242,6 +252,7 @@ def _solve(sheet, constraints, step):
 
 
 @njit(cache=True)
+@no_type_check
 def _tether(sheet, constraints):
     """Long-range attachments (Kim et al. 2012): no vertex is farther from its pin than along the cloth."""
     x = sheet.positions
@@ -259,6 +270,7 @@ def _tether(sheet, constraints):
 
 
 @njit(cache=True)
+@no_type_check
 def _collide_cores(sheet, body, physics, before, after):
     """Out of the tapered capsules inside the limbs: they keep cloth from passing through a fast limb."""
     x = sheet.positions
@@ -290,6 +302,7 @@ def _collide_cores(sheet, body, physics, before, after):
 
 
 @njit(cache=True)
+@no_type_check
 def _collide_surface(sheet, body, physics, before, after):
     """Out of the tangent plane of the nearest sample of the body's surface."""
     x = sheet.positions
@@ -317,6 +330,7 @@ def _collide_surface(sheet, body, physics, before, after):
 
 
 @njit(cache=True)
+@no_type_check
 def _contact(sheet, physics, i, depth, nx, ny, nz, mx, my, mz):
     """Push vertex i out by `depth` along n, with Coulomb friction against a surface that moved by m."""
     x, p = sheet.positions, sheet.previous
@@ -339,6 +353,7 @@ def _contact(sheet, physics, i, depth, nx, ny, nz, mx, my, mz):
 
 
 @njit(cache=True)
+@no_type_check
 def _update_velocities(sheet, physics):
     """v = displacement over the substep, capped."""
     x, v, p = sheet.positions, sheet.velocities, sheet.previous
@@ -356,6 +371,7 @@ def _update_velocities(sheet, physics):
 
 
 @njit(cache=True)
+@no_type_check
 def penetration_depths(points, vertices, faces, out):
     """Exact and slow: distance to the surface of each point [V 3] inside a mesh, 0 outside, into out [V].
 
@@ -384,6 +400,7 @@ def penetration_depths(points, vertices, faces, out):
 
 
 @njit(cache=True)
+@no_type_check
 def _relative(vertices, vertex, points, i):
     """A vertex seen from point i."""
     return (vertices[vertex, 0] - points[i, 0], vertices[vertex, 1] - points[i, 1],
@@ -391,6 +408,7 @@ def _relative(vertices, vertex, points, i):
 
 
 @njit(cache=True)
+@no_type_check
 def _origin_triangle_distance(a, b, c):
     """Distance from the origin to a triangle (Ericson 2004, 5.1.5)."""
     ab, ac = b - a, c - a
