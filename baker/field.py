@@ -67,9 +67,8 @@ class ResidualField(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         samples = max(2, round(config.time_samples * frames)) if frames > 1 else 1
         cells = [config.base * 2 ** level for level in range(config.levels)]
-        # 4DGaussians' start: space uniform in [0.1, 0.5], time one, so that a feature begins independent of time.
         self.space = nn.ParameterList(
-            0.1 + 0.4 * torch.rand(3, r, r, config.features, generator=generator) for r in cells)
+            _smooth_noise(r, 4 * 2 ** level, config.features, generator) for level, r in enumerate(cells))
         self.time = nn.ParameterList(torch.ones(3, samples, r, config.features) for r in cells)
         width = config.width
         self.hidden_in = nn.Linear(config.features * config.levels, width)
@@ -268,6 +267,17 @@ def _blend_rows(plane: Float[Tensor, "3 S R D"], before: Tensor, after: Tensor,
                 weight: Float[Tensor, " B"]) -> Float[Tensor, "B 3 R D"]:
     weight = weight[:, None, None, None]
     return (1 - weight) * plane[:, before].transpose(0, 1) + weight * plane[:, after].transpose(0, 1)
+
+
+def _smooth_noise(cells: int, knots: int, features: int, generator: torch.Generator) -> Float[Tensor, "3 R R D"]:
+    """Space planes to start from: smooth between `knots` random values along an axis, uniform in [0.5, 1.5].
+
+    4DGaussians starts from white noise in [0.1, 0.5]. The product of three such is 0.03, which the decoder does
+    not see beside its bias for the first thousand steps, and neighbours start with unrelated features.
+    """
+    noise = 0.5 + torch.rand(3, features, knots, knots, generator=generator)
+    smooth = F.interpolate(noise, size=(cells, cells), mode="bicubic", align_corners=True)
+    return smooth.permute(0, 2, 3, 1).contiguous()
 
 
 def _grid_sample(plane: Float[Tensor, "H X D"], x: Float[Tensor, " P"], y: Float[Tensor, " P"]) -> Float[Tensor, "P D"]:

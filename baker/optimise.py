@@ -46,7 +46,7 @@ class OptimiseConfig:
     """Frames rendered in a step."""
     plane_lr: float = 2e-2
     """Learning rate of the planes."""
-    mlp_lr: float = 2e-3
+    mlp_lr: float = 5e-3
     """Learning rate of the decoder."""
     final_lr: float = 0.05
     """Both rates fall to this part of themselves, by a cosine."""
@@ -64,16 +64,18 @@ class OptimiseConfig:
     """Path of the LPIPS weights; see `losses.Lpips`. Empty turns the term off."""
     pyramid: float = 0.5
     """Weight of the L1 on reduced images; ours, see `losses.multiscale_l1`."""
+    start_pyramid: float = 3.0
+    """The same at the first step; coarse to fine, since a plaid's next stripe is nearer than the right one."""
     pyramid_levels: int = 4
     """Halvings of that term."""
-    isometry: float = 0.1
+    isometry: float = 0.5
     """Weight of the mean squared relative change of distance between neighbours on the cloth; ours: cloth bends
     but hardly stretches, and it ties what no camera sees to what one does."""
-    neighbours: int = 4
-    """Neighbours of each Gaussian in that term."""
-    smooth_space: float = 1e-2
+    neighbours: int = 6
+    """Neighbours of each Gaussian in that term: the nearest, the 2nd, 4th, ... 32nd."""
+    smooth_space: float = 1e-4
     """Weight of the space planes' squared second differences (4DGaussians' plane_tv: 1e-4)."""
-    smooth_time: float = 1e-1
+    smooth_time: float = 1e-3
     """Weight of the time planes' squared second differences along time (4DGaussians: 1e-2)."""
     time_l1: float = 1e-4
     """Weight of |1 - time plane| (4DGaussians: 1e-4)."""
@@ -112,11 +114,18 @@ def optimise(gaussians: GaussianSet, rig: Rig, motion: Motion, videos: list[Vide
         raise InputError("nothing of this avatar may move (no garment, no hair); there is nothing to learn")
     run = _Run(gaussians, rig, motion, list(videos), config, checkpoint_dir / CHECKPOINT, background=background,
                rasteriser=rasteriser, update=update, seed=seed)
-    while run.iteration < config.iterations:
-        if progress and run.iteration % 10 == 0:
-            progress(run.iteration, config.iterations, "learning the residual")
-        run.step()
-    run.save()
+    threads = torch.get_num_threads()
+    # One thread: torch's parallel regions are too small to pay here (two threads take 1.0 to 6 times as long,
+    # the latter beside other work), and the result cannot depend on their number. The kernels keep theirs.
+    torch.set_num_threads(1)
+    try:
+        while run.iteration < config.iterations:
+            if progress and run.iteration % 10 == 0:
+                progress(run.iteration, config.iterations, "learning the residual")
+            run.step()
+        run.save()
+    finally:
+        torch.set_num_threads(threads)
     if progress:
         progress(config.iterations, config.iterations, "learning the residual")
     return run.field, run.history
@@ -182,7 +191,7 @@ class _Run:
         for i, (video, frame) in enumerate(picks):
             for key, value in self.frame_terms(self.videos[video], frame, *(o[i] for o in offsets)).items():
                 terms[key] = terms.get(key, torch.zeros(())) + value / config.batch
-        loss = sum((getattr(config, key) * value for key, value in terms.items()), torch.zeros(()))
+        loss = sum((self.weight(key) * value for key, value in terms.items()), torch.zeros(()))
         if self.iteration % config.regularise_every == 0:
             loss = loss + config.regularise_every * self.plane_penalty()
         loss.backward()
@@ -214,13 +223,20 @@ class _Run:
         if config.mask:
             preserved = torch.from_numpy(video.preserved[frame]).float() / 255
             terms["mask"] = losses.mask_loss(image[..., 3], preserved)
-        if config.pyramid:
+        if config.pyramid or config.start_pyramid:
             terms["pyramid"] = losses.multiscale_l1(color, target, levels=config.pyramid_levels)
         if self.lpips:
             terms["lpips"] = self.lpips(color, target)
         if config.isometry:
             terms["isometry"] = self.pairs.stretch(world[0][self.scene.still_count:])
         return terms
+
+    def weight(self, term: str) -> float:
+        """A term's weight now; the pyramid's falls from `start_pyramid` over the first half of the run."""
+        value = getattr(self.config, term)
+        if term == "pyramid":
+            value += (self.config.start_pyramid - value) * max(0.0, 1 - 2 * self.iteration / self.config.iterations)
+        return value
 
     def plane_penalty(self) -> Tensor:
         """The weighted regularisers of the HexPlane."""
@@ -247,7 +263,7 @@ class _Run:
         self.pending.append({"loss": loss.item()} | {key: value.item() for key, value in terms.items()})
         if len(self.pending) == self.config.record_every:
             row = {key: float(np.mean([entry[key] for entry in self.pending])) for key in self.pending[0]}
-            self.history.append({"iteration": self.iteration, "seconds": self.seconds()} | row)
+            self.history.append({"iteration": float(self.iteration), "seconds": self.seconds()} | row)
             self.pending = []
 
     def seconds(self) -> float:
@@ -320,18 +336,19 @@ class _Scene:
 
 
 class _Pairs:
-    """Neighbours on the same kind of cloth in the rest pose."""
+    """Neighbours on the same kind of cloth in the rest pose: the nearest, the 2nd, 4th, 8th ... of each Gaussian,
+    so that both a crease and a whole panel resist stretching."""
 
     def __init__(self, gaussians: GaussianSet, moving: np.ndarray, neighbours: int) -> None:
         first, second = [], []
         for label in np.unique(gaussians.labels[moving]):
             rows = np.flatnonzero(gaussians.labels[moving] == label)
-            count = min(neighbours, len(rows) - 1)
-            if count < 1:
+            ranks = [2 ** i for i in range(neighbours) if 2 ** i < len(rows)]
+            if not ranks:
                 continue
-            _, near = cKDTree(gaussians.means[moving][rows]).query(gaussians.means[moving][rows], k=count + 1)
-            first.append(np.repeat(rows, count))
-            second.append(rows[near[:, 1:].reshape(-1)])
+            _, near = cKDTree(gaussians.means[moving][rows]).query(gaussians.means[moving][rows], k=ranks[-1] + 1)
+            first.append(np.repeat(rows, len(ranks)))
+            second.append(rows[near[:, ranks].reshape(-1)])
         pairs = np.concatenate([np.stack([np.concatenate(part) if part else np.zeros(0, np.int64)
                                           for part in (first, second)])], axis=1)
         rest = gaussians.means[moving][pairs[0]] - gaussians.means[moving][pairs[1]]

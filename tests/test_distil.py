@@ -1,0 +1,137 @@
+"""Distillation: bounds hold on any data, the smaller layout wins, and zero stays zero."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from baker.distil import GROUPS, DistilConfig, _GroupFit, distil, quantise, texture_bytes
+from runtime import rotations
+from runtime.offsets import decode, residual_at
+from runtime.types import GaussianSet, Label, Motion, Rig
+
+
+def figure(*, frames: int, moving: int = 300, seed: int = 0) -> tuple[GaussianSet, Rig, Motion]:
+    """A still column with a moving cone around it, one joint, a slow turn."""
+    rng = np.random.default_rng(seed)
+    count = moving + 100
+    height, angle = rng.uniform(0.2, 0.9, count), rng.uniform(0, 2 * np.pi, count)
+    radius = np.where(np.arange(count) < moving, 0.45 - 0.3 * height, 0.08)
+    gaussians = GaussianSet(
+        means=np.stack([radius * np.cos(angle), height, radius * np.sin(angle)], 1).astype(np.float32),
+        quats_wxyz=rotations.normalize(rng.normal(size=(count, 4))).astype(np.float32),
+        log_scales=np.log(rng.uniform(0.01, 0.03, (count, 3))).astype(np.float32),
+        opacity_logits=np.full(count, 3.0, np.float32), sh0=rng.normal(size=(count, 3)).astype(np.float32),
+        labels=np.where(np.arange(count) < moving, Label.GARMENT, Label.SKIN).astype(np.uint8))
+    rest = np.eye(4, dtype=np.float32)[None].copy()
+    rest[0, 1, 3] = 0.9
+    rig = Rig(joint_names=("root",), parents=np.array([-1]), T_world_joint_rest=rest,
+              skin_joints=np.zeros((count, 1), np.int64), skin_weights=np.ones((count, 1), np.float32))
+    turns = np.zeros((frames, 1, 3))
+    turns[:, 0, 1] = np.linspace(0, 1, frames)
+    motion = Motion(fps=30.0, root_translations=np.zeros((frames, 3), np.float32),
+                    quats_wxyz=rotations.from_rotvec(turns).astype(np.float32))
+    return gaussians, rig, motion
+
+
+def smooth_offsets(gaussians: GaussianSet, frames: int, *, waves: int = 3, seed: int = 1) -> np.ndarray:
+    """[T M 9]: a few travelling waves over the cone, centimetres and tenths of a radian."""
+    rng = np.random.default_rng(seed)
+    points = gaussians.means[gaussians.may_move]
+    time = np.linspace(0, 1, frames)[:, None, None]
+    offsets = np.zeros((frames, len(points), 9))
+    for _ in range(waves):
+        phase = points @ rng.normal(size=(3, 9)) * 3 + rng.uniform(0, 6, 9)
+        offsets += np.sin(phase[None] + 2 * np.pi * rng.uniform(0.5, 2) * time) * rng.uniform(0.2, 1, 9)
+    return (offsets * ([0.03] * 3 + [0.15] * 3 + [0.1] * 3)).astype(np.float32)
+
+
+def p99(errors: np.ndarray) -> float:
+    return float(np.percentile(np.linalg.norm(errors, axis=-1), 99))
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), frames=st.integers(1, 24), moving=st.integers(1, 60), noise=st.floats(0, 0.1),
+       bound=st.floats(1e-4, 1e-2))
+def test_error_bound_holds_on_smooth_and_on_noisy_data(seed: int, frames: int, moving: int, noise: float,
+                                                       bound: float) -> None:
+    rng = np.random.default_rng(seed)
+    rank = int(rng.integers(0, 4))
+    values = np.einsum("tk,kmc->tmc", rng.normal(size=(frames, rank)), 0.1 * rng.normal(size=(rank, moving, 3)))
+    values = (values + noise * rng.normal(size=values.shape)).astype(np.float32)
+    texture = _GroupFit(values).smallest(bound)
+    decoded = np.stack([decode(texture, t) for t in range(frames)])
+    # The decoder sums up to T float32 products of about 0.5: 24 * 0.5 * 2^-23 = 2e-6 beyond the float64 fit.
+    assert p99(decoded - values.astype(np.float64)) <= bound + 2e-6
+
+
+def test_low_rank_motion_takes_a_basis_and_noise_takes_dense_frames() -> None:
+    rng = np.random.default_rng(0)
+    low_rank = np.einsum("tk,kmc->tmc", rng.normal(size=(40, 2)), 0.1 * rng.normal(size=(2, 200, 3)))
+    basis = _GroupFit(low_rank.astype(np.float32)).smallest(5e-4)
+    dense = _GroupFit(rng.normal(size=(40, 200, 3)).astype(np.float32)).smallest(0.02)
+    # Two modes, each mended once or twice for its eight bits.
+    assert basis.coefficients is not None and len(basis.texels) <= 6
+    assert texture_bytes(basis) < texture_bytes(dense) and dense.coefficients is None
+
+
+def test_texture_is_never_larger_than_dense_int16() -> None:
+    for seed, waves in ((0, 1), (1, 6)):
+        gaussians, _, _ = figure(frames=30)
+        offsets = smooth_offsets(gaussians, 30, waves=waves, seed=seed)
+        for columns in GROUPS.values():
+            texture = _GroupFit(offsets[..., columns]).smallest(1e-3)
+            frames, moving, channels = offsets[..., columns].shape
+            dense = moving * channels * (4 + 2 * frames) + 4 * frames * channels
+            assert texture_bytes(texture) <= dense
+
+
+def test_zero_residual_has_no_basis_and_decodes_to_exact_zero() -> None:
+    gaussians, rig, motion = figure(frames=5)
+    offsets = np.zeros((5, int(gaussians.may_move.sum()), 9), np.float32)
+    residual, metrics = distil(offsets, gaussians, rig, motion, DistilConfig(width=48, height=80, views=2))
+    assert [metrics[f"{name}_count"] for name in GROUPS] == [0, 0, 0]
+    assert metrics["position_error_mm_p99"] == 0 and metrics["psnr_db"] == 120.0
+    assert not any(value.any() for t in range(5) for value in residual_at(residual, t))
+
+
+def test_distilled_clip_meets_every_bound_measured_from_outside() -> None:
+    gaussians, rig, motion = figure(frames=24)
+    offsets = smooth_offsets(gaussians, 24)
+    config = DistilConfig(width=64, height=112, views=3)
+    residual, metrics = distil(offsets, gaussians, rig, motion, config)
+    decoded = np.stack([np.concatenate(residual_at(residual, t), axis=1) for t in range(24)])
+    assert 1000 * p99(decoded[..., :3] - offsets[..., :3]) <= config.position_mm + 1e-3
+    assert metrics["rotation_error_deg_p99"] <= config.rotation_degrees + 1e-3
+    assert p99(decoded[..., 6:] - offsets[..., 6:]) <= config.log_scale + 1e-5
+    assert metrics["psnr_db"] >= config.psnr_db
+    assert metrics["bytes"] == sum(texture_bytes(getattr(residual, name)) for name in GROUPS)
+
+
+def test_picture_bound_asks_for_more_when_positions_alone_would_do() -> None:
+    gaussians, rig, motion = figure(frames=12)
+    offsets = smooth_offsets(gaussians, 12)
+    loose = {"position_mm": 20.0, "rotation_degrees": 20.0, "log_scale": 0.5, "width": 64, "height": 112, "views": 2}
+    _, lax = distil(offsets, gaussians, rig, motion, DistilConfig(psnr_db=5.0, **loose))
+    _, strict = distil(offsets, gaussians, rig, motion, DistilConfig(psnr_db=45.0, **loose))
+    assert lax["psnr_db"] < 45 <= strict["psnr_db"] and lax["bytes"] < strict["bytes"]
+
+
+def test_distilling_twice_gives_equal_bits() -> None:
+    gaussians, rig, motion = figure(frames=10)
+    offsets = smooth_offsets(gaussians, 10)
+    config = DistilConfig(width=48, height=80, views=1)
+    first, second = (distil(offsets, gaussians, rig, motion, config)[0] for _ in range(2))
+    for name in GROUPS:
+        for a, b in zip(vars(getattr(first, name)).values(), vars(getattr(second, name)).values(), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16])
+def test_quantisation_error_is_half_a_step_and_zero_channels_stay_zero(dtype: type) -> None:
+    values = np.random.default_rng(0).normal(size=(50, 3)) * [1e-6, 0.0, 5.0]
+    texels, steps = quantise(values, np.dtype(dtype))
+    assert (np.abs(texels * steps.astype(np.float64) - values) <= 0.5001 * steps).all()
+    assert steps[1] == 0 and not texels[:, 1].any() and np.abs(texels.astype(int)).max() <= np.iinfo(dtype).max
+
+
