@@ -103,13 +103,13 @@ class _GroupFit:
         best = _dense(self.mean, self.values, bound)
         for dtype in (np.dtype(np.int8), np.dtype(np.int16)):
             chosen: list[_Mode] = []
-            bytes_per_mode = texture_bytes(_basis_texture(self.mean, [], 0, dtype))
+            empty_bytes = texture_bytes(_basis_texture(self.mean, [], 0, dtype))
             mode_bytes = self.mean.size * dtype.itemsize + 4 * (self.mean.shape[1] + len(self.values))
-            for mode, error in _pursue(self.values, dtype):
+            for mode, rest in _pursue(self.values, dtype, bound):
                 chosen.append(mode)
-                if bytes_per_mode + mode_bytes * len(chosen) >= texture_bytes(best):
+                if empty_bytes + mode_bytes * len(chosen) >= texture_bytes(best):
                     break
-                if error <= bound:
+                if rest is not None and _p99(rest) <= bound:
                     best = _basis_texture(self.mean, chosen, len(self.values), dtype)
                     break
         return best
@@ -127,8 +127,11 @@ class _Mode:
     """float32 [T]."""
 
 
-def _pursue(values: Float[np.ndarray, "T M C"], dtype: np.dtype) -> Iterator[tuple[_Mode, float]]:
-    """Basis vectors by the singular value decomposition of what the ones before left over, and the error after each.
+def _pursue(values: Float[np.ndarray, "T M C"], dtype: np.dtype,
+            bound: float) -> Iterator[tuple[_Mode, np.ndarray | None]]:
+    """Basis vectors by the singular value decomposition of what the ones before left over, and that leftover
+    [T M C] after each, once its root mean square is within `bound` (the percentile is dear and cannot be before,
+    short of a hundredth of the vectors holding all of the error).
 
     Taking the leftovers, and not the decomposition of the values, lets a later vector mend the quantisation of
     an earlier one: the leading vectors need more than eight bits, and two int8 vectors serve them at the price
@@ -148,8 +151,10 @@ def _pursue(values: Float[np.ndarray, "T M C"], dtype: np.dtype) -> Iterator[tup
         # 2. Take it away, and keep the Gram matrix in step: (R - u b)(R - u b)^T.
         cross = np.outer(direction, rest @ stored)
         gram += np.outer(direction, direction) * (stored @ stored) - cross - cross.T
-        rest -= np.outer(direction, stored)
-        yield _Mode(texels, scales, coefficients), _p99(rest.reshape(values.shape))
+        for row, weight in zip(rest, direction, strict=True):
+            row -= weight * stored
+        close = np.trace(gram) <= frames * moving * bound ** 2
+        yield _Mode(texels, scales, coefficients), rest.reshape(values.shape) if close else None
 
 
 def quantise(values: Float[np.ndarray, "M C"], dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
@@ -192,7 +197,7 @@ def _dense(mean: np.ndarray, values: Float[np.ndarray, "T M C"], bound: float) -
 
 def _p99(errors: Float[np.ndarray, "T M C"]) -> float:
     """99th percentile of the vectors' lengths."""
-    return float(np.percentile(np.linalg.norm(errors, axis=-1), 99)) if errors.size else 0.0
+    return float(np.percentile(np.sqrt(np.einsum("...c,...c->...", errors, errors)), 99)) if errors.size else 0.0
 
 
 def _view(gaussians: GaussianSet, rig: Rig, motion: Motion, frame: int, camera: Camera, moving: np.ndarray,

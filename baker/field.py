@@ -9,6 +9,8 @@ interpolation at the fixed canonical positions worked out once.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -131,11 +133,11 @@ class ResidualField(nn.Module):
         return sum(((1 - p).abs().mean() for p in self.time), torch.zeros(()))
 
     @torch.no_grad()
-    def sample(self, *, batch: int = 8) -> Float[np.ndarray, "T M 9"]:
+    def sample(self) -> Float[np.ndarray, "T M 9"]:
         """The offsets at every frame: metres, radians, log scales."""
-        chunks = [torch.cat(self(torch.arange(start, min(start + batch, self.frames), dtype=torch.float32)), -1)
-                  for start in range(0, self.frames, batch)]
-        return torch.cat(chunks).numpy()
+        with one_thread():
+            frames = [torch.cat(self(torch.tensor([float(t)])), -1) for t in range(self.frames)]
+        return torch.cat(frames).numpy()
 
     def save(self, path: Path) -> None:
         """Write weights, points and configuration as one safetensors file, whole or not at all."""
@@ -166,6 +168,18 @@ class ResidualField(nn.Module):
         position = (frames / max(self.frames - 1, 1) * (samples - 1)).clamp(0, samples - 1)
         before = position.floor().clamp(max=max(samples - 2, 0)).long()
         return before, (before + 1).clamp(max=samples - 1), position - before
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: the field's parallel regions are too small to pay on a CPU (two threads take 1.0 to
+    6 times as long, the latter beside other work), and results cannot depend on the number of cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:

@@ -20,7 +20,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from baker import losses
-from baker.field import FieldConfig, ResidualField, load_tensors, save_tensors
+from baker.field import FieldConfig, ResidualField, load_tensors, one_thread, save_tensors
 from baker.posing import PoseTables, pose, pose_tables
 from baker.rasterisers import load as load_rasteriser
 from baker.videos import PoseAt, Video
@@ -114,18 +114,12 @@ def optimise(gaussians: GaussianSet, rig: Rig, motion: Motion, videos: list[Vide
         raise InputError("nothing of this avatar may move (no garment, no hair); there is nothing to learn")
     run = _Run(gaussians, rig, motion, list(videos), config, checkpoint_dir / CHECKPOINT, background=background,
                rasteriser=rasteriser, update=update, seed=seed)
-    threads = torch.get_num_threads()
-    # One thread: torch's parallel regions are too small to pay here (two threads take 1.0 to 6 times as long,
-    # the latter beside other work), and the result cannot depend on their number. The kernels keep theirs.
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         while run.iteration < config.iterations:
             if progress and run.iteration % 10 == 0:
                 progress(run.iteration, config.iterations, "learning the residual")
             run.step()
         run.save()
-    finally:
-        torch.set_num_threads(threads)
     if progress:
         progress(config.iterations, config.iterations, "learning the residual")
     return run.field, run.history
