@@ -16,7 +16,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 # What the window tests need beyond Python. Installed where we are root on a Debian-like system; else they say what to install.
-SYSTEM_PACKAGES := xvfb libegl1 libgl1 libgl1-mesa-dri libglu1-mesa
+SYSTEM_PACKAGES := xvfb xdotool libegl1 libgl1 libgl1-mesa-dri libglu1-mesa libfontconfig1 libfreetype6 fonts-dejavu-core
 system:
 	@if ! command -v Xvfb >/dev/null 2>&1 && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SYSTEM_PACKAGES) >/dev/null; \

@@ -175,9 +175,9 @@ def run_demo(args: argparse.Namespace) -> None:
 def run_bake(args: argparse.Namespace) -> None:
     """Run or continue a bake."""
     from baker.bake import BakeRequest, bake
-    from baker.config import preset, show, with_settings
+    from baker.config import check, preset, show, with_settings
 
-    config = with_settings(preset(args.preset), args.settings)
+    config = check(with_settings(preset(args.preset), args.settings))
     if args.show_settings:
         print(show(config))
         return

@@ -33,7 +33,15 @@ class CoarseConfig:
     height: int = 224
     """Video height [px], a multiple of 16."""
     background: float = 0.5
-    """Grey level behind the figure."""
+    """Grey level behind the figure, in [0, 1]."""
+
+    def __post_init__(self) -> None:
+        if self.trajectories < 1 or self.seconds_per_turn <= 0:
+            raise InputError("coarse.trajectories and coarse.seconds_per_turn must be positive")
+        if not (16 <= self.width <= 4096 and 16 <= self.height <= 4096):
+            raise InputError(f"coarse.width and coarse.height must be 16..4096 pixels, not {self.width}x{self.height}")
+        if not 0 <= self.background <= 1:
+            raise InputError(f"coarse.background is {self.background}, must be in 0..1")
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,22 @@ class BakeConfig:
     restore: RestoreConfig = field(default_factory=RestoreConfig)
     optimise: OptimiseConfig = field(default_factory=OptimiseConfig)
     distil: DistilConfig = field(default_factory=DistilConfig)
+
+
+POSITIVE = ("restore.sampling.steps", "restore.overlap", "optimise.batch", "optimise.checkpoint_every",
+            "optimise.record_every", "optimise.regularise_every", "optimise.neighbours")
+"""Settings that must be at least 1."""
+
+
+def check(config: BakeConfig) -> BakeConfig:
+    """Raise `InputError` naming the first setting that is out of range; returns the config."""
+    for path in POSITIVE:
+        value: Any = config
+        for name in path.split("."):
+            value = getattr(value, name)
+        if value < 1:
+            raise InputError(f"{path} is {value}, must be at least 1")
+    return config
 
 
 def preset(name: str) -> BakeConfig:
