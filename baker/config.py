@@ -54,7 +54,7 @@ class BakeConfig:
     distil: DistilConfig = field(default_factory=DistilConfig)
 
 
-POSITIVE = ("restore.sampling.steps", "restore.overlap", "optimise.batch", "optimise.checkpoint_every",
+POSITIVE = ("optimise.batch", "optimise.checkpoint_every",
             "optimise.record_every", "optimise.regularise_every", "optimise.neighbours")
 """Settings that must be at least 1."""
 
@@ -90,7 +90,12 @@ def with_settings(config: T, settings: Sequence[str]) -> T:
         path, separator, text = setting.partition("=")
         if not separator:
             raise InputError(f"--set {setting}: write it as FIELD=VALUE")
-        config = _with_value(config, path.split("."), text, setting)
+        try:
+            config = _with_value(config, path.split("."), text, setting)
+        except InputError:
+            raise
+        except ValueError as error:  # a config's own check of its fields
+            raise InputError(f"--set {setting}: {error}") from None
     return config
 
 

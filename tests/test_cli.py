@@ -101,8 +101,9 @@ def test_bad_avatar_is_one_line_and_leaves_nothing(case, tmp_path, capsys):
 
 def test_output_that_cannot_be_written_is_one_line(tmp_path, capsys):
     (tmp_path / "file").write_text("kept")
-    expect_one_line(capsys, ["bake", "builtin", "walk", "--gaussians", "500", "-o", str(tmp_path / "file" / "x.bake")], "cannot be written")
-    expect_one_line(capsys, ["bake", "builtin", "walk", "--gaussians", "500", "-o", str(tmp_path / "file")], "is a file")
+    bake = ["bake", "builtin", "walk", "--gaussians", "500", "-o"]
+    expect_one_line(capsys, [*bake, str(tmp_path / "file" / "x.bake")], "cannot be written")
+    expect_one_line(capsys, [*bake, str(tmp_path / "file")], "is a file")
     assert (tmp_path / "file").read_text() == "kept"
 
 

@@ -72,7 +72,8 @@ def test_kill_during_a_stage_loses_only_that_stage(tmp_path):
     code = ("import os, signal, sys; from pathlib import Path; from baker import stages\n"
             "bake = Path(sys.argv[1])\n"
             "a = stages.run_stage(bake, '010_a', config={}, inputs=[], work=lambda p: {})\n"
-            "stages.run_stage(bake, '020_b', config={}, inputs=[a], work=lambda p: os.kill(os.getpid(), signal.SIGKILL))")
+            "stages.run_stage(bake, '020_b', config={}, inputs=[a],\n"
+            "                 work=lambda p: os.kill(os.getpid(), signal.SIGKILL))")
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, check=False)
     assert done.returncode == -signal.SIGKILL
     assert (tmp_path / "010_a" / "stage.json").exists() and not (tmp_path / "020_b").exists()
