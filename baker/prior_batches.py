@@ -10,11 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from baker.prior_data import COARSE, EXCHANGED, GARMENT, POSE, PRESERVED, TRUTH
-from baker.priors.codec import PatchCodec, pool_mask, to_signed
+from baker.prior_data import COARSE, EXCHANGED, FLOW, GARMENT, POSE, PRESERVED, TRUTH
+from baker.priors.codec import STRIDE, PatchCodec, pool_mask, to_signed
 from baker.priors.embedded import NetworkInputs
+
+FLOW_REACH = 32
+"""How far from the figure the flow goes on [px]."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,10 @@ class Batch:
     """[B C t h w]."""
     weight: Tensor
     """Loss weights [B 1 t h w]."""
+    flow: Tensor
+    """True flow [B (4 2) t h w] [px], of each frame of a latent frame."""
+    flow_weight: Tensor
+    """Weight of its error, 0 where it is unknown or the coarse video is left out [B (4 2) t h w]."""
     inputs: NetworkInputs
 
 
@@ -64,18 +72,46 @@ def draw_batch(config: BatchConfig, clips: Sequence[np.ndarray], codec: PatchCod
 
 
 def encode_batch(packed: Tensor, codec: PatchCodec, *, sees_coarse: Tensor, still_weight: float) -> Batch:
-    """Latents of packed clips, uint8 [B T+1 H X 14]."""
+    """Latents of packed clips, uint8 [B T+1 H X 16]."""
     clips, reference = packed[:, :-1], packed[:, -1:, ..., TRUTH]
     coarse_video = to_signed(clips[..., COARSE])
     difference = (clips[..., TRUTH].float() - clips[..., COARSE].float()).abs().amax(-1) > 8
     moving = (difference | (clips[..., GARMENT] > 25)).to(torch.uint8) * 255
     weight = torch.stack([still_weight + (1 - still_weight) * (1 - pool_mask(255 - m)) for m in moving])
+    flow, known = _patch_flow(clips[..., FLOW])
     return Batch(
+        flow=flow, flow_weight=known * sees_coarse.view(-1, 1, 1, 1, 1),
         truth=codec.encode(to_signed(clips[..., TRUTH])), weight=weight,
         inputs=NetworkInputs(pose=codec.encode(to_signed(clips[..., POSE])), coarse=codec.encode(coarse_video),
                              coarse_video=coarse_video, reference=codec.encode(to_signed(reference)),
                              mask=torch.stack([pool_mask(m) for m in clips[..., PRESERVED]]),
                              sees_coarse=sees_coarse))
+
+
+def _patch_flow(stored: Tensor) -> tuple[Tensor, Tensor]:
+    """Flow [B 8 t h w] [px] and its weight [B 8 t h w] for each patch and frame, from uint8 [B T H X 2]; the first
+    frame counts four times, as in the codec.
+
+    A known patch has its mean. Around the figure, as far as `FLOW_REACH`, the nearest known patch's flow goes on:
+    where the coarse cloth hangs over what is background in the truth, it fetches the background beyond the cloth.
+    """
+    known = (stored > 0).float()
+    value = (stored.float() - 128) / 2 * known
+    sums = []
+    for field in (value, known):
+        field = torch.cat([field[:, :1].expand(-1, STRIDE, -1, -1, -1), field[:, 1:]], dim=1)
+        batch, frames, height, width, _ = field.shape
+        patches = field.reshape(batch, frames // STRIDE, STRIDE, height // STRIDE, STRIDE, width // STRIDE, STRIDE, 2)
+        sums.append(patches.mean((4, 6)))
+    flow, share = (sums[0] / sums[1].clamp_min(1e-6)).numpy(), sums[1][..., 0].numpy()
+    weight = np.where(share > 0.25, 1.0, 0.0).astype(np.float32)
+    for place in np.ndindex(share.shape[:3]):
+        if weight[place].any():
+            distance, (row, column) = distance_transform_edt(weight[place] == 0, return_indices=True)
+            flow[place] = flow[place][row, column]
+            weight[place] = np.where(distance == 0, 1.0, 0.5 * (distance <= FLOW_REACH / STRIDE))
+    both = [torch.from_numpy(a).permute(0, 2, 5, 1, 3, 4).flatten(1, 2) for a in (flow, weight[..., None])]
+    return both[0], both[1].repeat_interleave(2, dim=1)
 
 
 def _crop(clip: np.ndarray, config: BatchConfig, rng: np.random.Generator) -> np.ndarray:
@@ -97,6 +133,9 @@ def _augment(clip: np.ndarray, config: BatchConfig, rng: np.random.Generator) ->
         clip = clip[:, :, ::-1].copy()
         pose = clip[..., POSE].copy()
         clip[..., POSE], clip[..., EXCHANGED] = clip[..., EXCHANGED], pose
+        # 128 + 2 d becomes 128 - 2 d; the unknown, 0, stays.
+        across = clip[..., FLOW.start]
+        clip[..., FLOW.start] = np.where(across > 0, np.uint8(0) - np.maximum(across, 1), 0)
     if rng.random() < config.recolor:
         order, gain, offset = rng.permutation(3), rng.uniform(0.75, 1.15, 3), rng.uniform(-20, 20, 3)
         tables = np.clip(np.arange(256) * gain[:, None] + offset[:, None] + 0.5, 0, 255).astype(np.uint8)

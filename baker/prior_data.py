@@ -15,11 +15,11 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from baker import cloth
 from baker.avatar import Avatar
-from baker.conditions import MIRRORED, draw_pose, keypoints, reference_image
+from baker.conditions import MIRRORED, draw_pose, keypoints, project, reference_image
 from baker.meshes import ride
 from baker.motions import load_motion
 from baker.person import make_person, random_person
@@ -41,11 +41,11 @@ class PriorDataConfig:
 
     seed: int = 20
     """Seeds persons, motions, cameras and backgrounds."""
-    simulations: int = 64
+    simulations: int = 40
     """Cloth simulations, one person in one motion each. May be raised between runs of one training."""
     held_out: int = 4
     """The first simulations, kept for validation."""
-    clips_per_simulation: int = 8
+    clips_per_simulation: int = 6
     """Clips rendered of each."""
     frames: int = 33
     """Frames of a clip, 4 k + 1."""
@@ -70,13 +70,16 @@ class TrainingClip:
     """Preserved mask of the coarse video, 0..255."""
     garment: UInt8[np.ndarray, "T H X"]
     """Coverage by garment and hair, in the truth or the coarse video, whichever is more, 0..255."""
+    flow: UInt8[np.ndarray, "T H X 2"]
+    """Where in the coarse frame the surface seen at a pixel of the truth lies, as `encode_flow` stores it."""
     reference: UInt8[np.ndarray, "H X 3"]
 
 
 TRUTH, COARSE, POSE, EXCHANGED = slice(0, 3), slice(3, 6), slice(6, 9), slice(9, 12)
 PRESERVED, GARMENT = 12, 13
-CHANNELS = 14
-"""Channels of a clip's array [T + 1, H, X, 14]; the last frame holds the reference in the truth's channels."""
+FLOW = slice(14, 16)
+CHANNELS = 16
+"""Channels of a clip's array [T + 1, H, X, 16]; the last frame holds the reference in the truth's channels."""
 
 
 @dataclass(frozen=True)
@@ -96,13 +99,14 @@ class ClipStore:
         packed[:frames, ..., TRUTH], packed[:frames, ..., COARSE] = content.truth, content.coarse
         packed[:frames, ..., POSE], packed[:frames, ..., EXCHANGED] = content.pose, content.pose_exchanged
         packed[:frames, ..., PRESERVED], packed[:frames, ..., GARMENT] = content.preserved, content.garment
+        packed[:frames, ..., FLOW] = content.flow
         packed[frames, ..., TRUTH] = content.reference
         temporary = self.folder / f".{simulation}_{clip}.tmp"
         with open(temporary, "wb") as file:
             np.save(file, packed)
         os.replace(temporary, self.path(simulation, clip))
 
-    def read(self, simulation: int, clip: int) -> UInt8[np.ndarray, "T1 H X 14"]:
+    def read(self, simulation: int, clip: int) -> UInt8[np.ndarray, "T1 H X 16"]:
         """A clip's array, mapped from its file."""
         return np.load(self.path(simulation, clip), mmap_mode="r", allow_pickle=False)
 
@@ -196,12 +200,13 @@ def render_clip(config: PriorDataConfig, scene: Scene, simulation: int, clip: in
     def rigid(t: int):
         return scene.rigid(start + t)
 
-    truth, _, truth_garment = _render(lambda t: scene.truth(start + t), cameras, background)
-    coarse, preserved, coarse_garment = _render(rigid, cameras, background)
+    truth, _, truth_garment, flow = _render(lambda t: scene.truth(start + t), rigid, cameras, background)
+    coarse, preserved, coarse_garment, _ = _render(rigid, rigid, cameras, background)
     positions, seen = keypoints(scene.avatar.rig, motion, cameras, rigid)
     size = {"height": config.height, "width": config.width}
     return TrainingClip(
-        truth=truth, coarse=coarse, preserved=preserved, garment=np.maximum(truth_garment, coarse_garment),
+        truth=truth, coarse=coarse, preserved=preserved, flow=flow,
+        garment=np.maximum(truth_garment, coarse_garment),
         pose=draw_pose(positions, seen, **size),
         pose_exchanged=draw_pose(positions[:, MIRRORED], seen[:, MIRRORED], **size),
         reference=reference_image(scene.avatar.gaussians, scene.avatar.rig, size=(config.width, config.height),
@@ -217,16 +222,24 @@ def _draw_cameras(config: PriorDataConfig, targets: np.ndarray, rng: np.random.G
                     distance=DISTANCE * float(rng.uniform(0.92, 1.08)))
 
 
-def _render(pose_at: PoseAt, cameras: tuple[Camera, ...],
-            background: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Colours [T H X 3], preserved mask [T H X] and garment coverage [T H X], uint8. As `render_video`, which
-    keeps no opacity to tell garment from background."""
-    rgb, preserved, garment = [], [], []
+def _render(pose_at: PoseAt, rigid: PoseAt, cameras: tuple[Camera, ...],
+            background: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Colours [T H X 3], preserved mask [T H X], garment coverage [T H X] and flow to the rigid pose [T H X 2],
+    uint8. As `render_video`, which keeps no opacity to tell garment from background."""
+    rgb, preserved, garment, flow = [], [], [], []
     for frame, camera in enumerate(cameras):
         gaussians = pose_at(frame)
-        image = render(gaussians, camera, features=(~gaussians.may_move).astype(np.float32)[:, None])
+        moved = project(rigid(frame).means, camera)[0] - project(gaussians.means, camera)[0]
+        features = np.concatenate([~gaussians.may_move[:, None], moved], axis=1).astype(np.float32)
+        image = render(gaussians, camera, features=features)
         alpha, still = image.rgba[..., 3:], image.features[..., 0]
         rgb.append(to_uint8(image.rgba[..., :3] + (1 - alpha) * np.asarray(background, np.float32)))
         preserved.append(to_uint8(still))
         garment.append(to_uint8(alpha[..., 0] - still))
-    return np.stack(rgb), np.stack(preserved), np.stack(garment)
+        flow.append(encode_flow(image.features[..., 1:] / np.maximum(alpha, 1e-6), alpha[..., 0] > 0.5))
+    return np.stack(rgb), np.stack(preserved), np.stack(garment), np.stack(flow)
+
+
+def encode_flow(flow: Float[np.ndarray, "*S 2"], known: Bool[np.ndarray, "*S"]) -> UInt8[np.ndarray, "*S 2"]:
+    """Displacements [px] in steps of half a pixel, +-63 px, 128 for none; 0 where unknown."""
+    return np.where(known[..., None], np.clip(np.rint(2 * flow) + 128, 1, 255), 0).astype(np.uint8)

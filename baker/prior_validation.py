@@ -37,7 +37,7 @@ class Validation:
 
 
 def conditions_of(packed: np.ndarray) -> Conditions:
-    """The conditions of a stored clip [T+1 H X 14]."""
+    """The conditions of a stored clip [T+1 H X 16]."""
     clip = np.asarray(packed[:-1])
     return Conditions(coarse=np.ascontiguousarray(clip[..., COARSE]), pose=np.ascontiguousarray(clip[..., POSE]),
                       preserved=np.ascontiguousarray(clip[..., PRESERVED]),

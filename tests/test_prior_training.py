@@ -11,10 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from baker.prior_batches import BatchConfig, draw_batch
+from baker.prior_batches import BatchConfig, draw_batch, encode_batch
 from baker.prior_data import (
     COARSE,
     EXCHANGED,
+    FLOW,
     GARMENT,
     POSE,
     PRESERVED,
@@ -22,6 +23,7 @@ from baker.prior_data import (
     ClipStore,
     PriorDataConfig,
     TrainingClip,
+    encode_flow,
 )
 from baker.prior_training import PriorTrainConfig, fit, info, train
 from baker.priors.codec import fit_codec, to_bytes, to_signed
@@ -56,12 +58,15 @@ def pendulum_clip(seed: int) -> TrainingClip:
         return video, preserved, garment
 
     truth, _, garment = draw(lagging)
+    # The cloth of the truth lies `across` pixels further in the coarse video.
+    across = (body - lagging)[:, None, None] * np.clip((rows - 18) / 24, 0, 1)
+    flow = encode_flow(np.stack([across, np.zeros_like(across)], axis=-1), garment > 0)
     coarse, preserved, coarse_garment = draw(body)
     pose = np.zeros_like(truth)
     for t in range(FRAMES):
         pose[t, 5:30, int(body[t])] = (255, 0, 0)
     return TrainingClip(truth=truth, coarse=coarse, pose=pose, pose_exchanged=pose // 2, preserved=preserved,
-                        garment=np.maximum(garment, coarse_garment), reference=coarse[0])
+                        garment=np.maximum(garment, coarse_garment), flow=flow, reference=coarse[0])
 
 
 def filled_store(folder: Path, *, simulations: int, clips: int) -> ClipStore:
@@ -74,7 +79,7 @@ def filled_store(folder: Path, *, simulations: int, clips: int) -> ClipStore:
 
 
 TINY = PriorTrainConfig(
-    data=PriorDataConfig(simulations=9, held_out=1), network=EmbeddedConfig(layers=2, width=64, channels=48),
+    data=PriorDataConfig(simulations=17, held_out=1), network=EmbeddedConfig(layers=2, width=64, channels=48),
     batch=BatchConfig(size=4, crop_width=32, crop_height=48, whole=0.0), validation_clips=4, steps=4,
     checkpoint_every=2, validate_every=100)
 
@@ -138,7 +143,8 @@ def test_a_stored_clip_comes_back_whole(tmp_path: Path) -> None:
     clip, packed = pendulum_clip(1), store.read(0, 1)
     assert store.list() == [(0, 0), (0, 1)]
     for part, content in ((TRUTH, clip.truth), (COARSE, clip.coarse), (POSE, clip.pose),
-                          (EXCHANGED, clip.pose_exchanged), (PRESERVED, clip.preserved), (GARMENT, clip.garment)):
+                          (EXCHANGED, clip.pose_exchanged), (PRESERVED, clip.preserved), (GARMENT, clip.garment),
+                          (FLOW, clip.flow)):
         assert np.array_equal(packed[:-1, ..., part], content)
     assert np.array_equal(packed[-1, ..., TRUTH], clip.reference)
 
@@ -157,8 +163,32 @@ def test_a_flipped_batch_shows_the_exchanged_pose(tmp_path: Path) -> None:
             assert np.array_equal(pose, clip[:-1, ..., EXCHANGED][:, :, ::-1])
         truth = to_bytes(codec.decode(batch.truth))[0].numpy()
         assert np.array_equal(truth, clip[:-1, ..., TRUTH][:, :, :: -1 if flipped else 1])
+        frame = np.asarray(clip[6, ..., FLOW.start]).astype(float)[:, :: -1 if flipped else 1]
+        flow, weight = (value.unflatten(1, (4, 2))[0, 1, 0, 2].numpy() for value in (batch.flow, batch.flow_weight))
+        whole = block_mean(frame > 0) == 1  # patches the cloth fills
+        expected = block_mean((frame - 128) / 2 * (-1 if flipped else 1))
+        assert whole.sum() > 5 and (weight[whole] == 1).all()
+        np.testing.assert_allclose(flow[whole], expected[whole], atol=1e-4)
         seen.add(flipped)
     assert seen == {False, True}
+
+
+def block_mean(frame: np.ndarray) -> np.ndarray:
+    return frame.reshape(HEIGHT // 4, 4, WIDTH // 4, 4).mean((1, 3))
+
+
+def test_the_flow_goes_on_beside_the_figure_so_that_background_is_fetched(tmp_path: Path) -> None:
+    store = filled_store(tmp_path / "clips", simulations=1, clips=1)
+    packed = np.array(store.read(0, 0))
+    packed[..., FLOW] = 0
+    packed[:, 8:16, 12:16, FLOW] = 128 + np.uint8(12)  # one patch's columns: 6 px both ways
+    codec = fit_codec(torch.randn(500, 192, generator=torch.Generator().manual_seed(0)), channels=192)
+    batch = encode_batch(torch.from_numpy(packed[None]), codec, sees_coarse=torch.ones(1), still_weight=0.3)
+    weight = batch.flow_weight[0, 0, 0]
+    assert (batch.flow[0, :, 0, 2:4] == 6).all()
+    assert weight[2, 3] == 1 and weight[2, 4] == 0.5 and weight[2, 7] == 0.5 and weight[11, 7] == 0.5
+    blind = encode_batch(torch.from_numpy(packed[None]), codec, sees_coarse=torch.zeros(1), still_weight=0.3)
+    assert not blind.flow_weight.any()
 
 
 def test_recolouring_treats_truth_coarse_and_reference_alike(tmp_path: Path) -> None:

@@ -170,10 +170,10 @@ def test_attention_to_one_text_token_needs_no_query() -> None:
     x = prior.encode(random_video(5, 32, 32, 9))[None]
     inputs, sigma = prior.prepare(conditions), torch.tensor([0.4])
     with torch.inference_mode():
-        fast = network(x, sigma, inputs)
+        fast, _ = network(x, sigma, inputs)
         for block in network.transformer.blocks:
             block.attn2.set_processor(WanAttnProcessor())
-        full = network(x, sigma, inputs)
+        full, _ = network(x, sigma, inputs)
     torch.testing.assert_close(fast, full, atol=1e-4, rtol=1e-4)  # float32; 1e-5 measured
 
 
