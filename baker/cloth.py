@@ -71,6 +71,9 @@ class ClothConfig:
     """From the rest pose to the first frame, before frame 0 [s]; facts/data.md §5 asks for 20 frames or more."""
     max_speed: float = 15.0
     """Cap on cloth velocities [m/s]; a sprinter's foot reaches 20, a skirt's hem on a twirl 6."""
+    max_pull: float = 0.3
+    """An edge stretched beyond this share of its length pulls no harder: where a stride is wider than the hem, cloth
+    gives way instead of being torn through the leg (a tight dress on a lunge was, without a limit)."""
     seed: int = 0
     """Of the order in which constraints are solved. A random order matters: sorted from or to the waist, the sweep
     carries errors round the sheet and the skirt boils (strain p99 50 % and more on a walk)."""
@@ -305,7 +308,7 @@ class _Cloth:
         self.physics = kernels.Physics(
             step=step, gravity=config.gravity, drag=0.5 * 1.2 * config.drag / config.density,
             keep=float(np.exp(-config.damping * step)), friction=config.friction, max_speed=config.max_speed,
-            max_push=0.01)
+            max_pull=config.max_pull, max_push=0.01)
         rest_points, rest_normals, _ = collider.at(np.repeat(np.eye(4)[None], avatar.rig.joint_count, 0))
         rest = mesh.vertices.astype(np.float64)
         self._find_contacts(rest, rest_points, SEARCH_RADIUS)
