@@ -32,9 +32,9 @@ def l1(image: Float[Tensor, "H X C"], target: Float[Tensor, "H X C"]) -> Float[T
     return (image - target).abs().mean()
 
 
-def multiscale_l1(image: Float[Tensor, "H X C"], target: Float[Tensor, "H X C"], *,
-                  levels: int) -> Float[Tensor, ""]:
-    """Mean over `levels` of the L1 at half, quarter ... resolution.
+def multiscale_l1(image: Float[Tensor, "H X C"], target: Float[Tensor, "H X C"], *, levels: int,
+                  skip: int = 0) -> Float[Tensor, ""]:
+    """Mean over `levels` of the L1 at half, quarter ... resolution, the first `skip` of them left out.
 
     A Gaussian gets a gradient from pixels within its own footprint only; the pooled images widen its view
     to a cloth fold that is many pixels away. No part of the paper: its start is a restored video close to the
@@ -42,10 +42,12 @@ def multiscale_l1(image: Float[Tensor, "H X C"], target: Float[Tensor, "H X C"],
     """
     difference = (image - target).permute(2, 0, 1)[None]
     total = torch.zeros(())
-    for _ in range(levels):
-        difference = F.avg_pool2d(difference, 2, ceil_mode=True, count_include_pad=False)
-        total = total + difference.abs().mean()
-    return total / max(levels, 1)
+    for level in range(levels):
+        # Windows overlap by half: with boxes side by side, motion within a box would go unseen.
+        difference = F.avg_pool2d(difference, 4, stride=2, padding=1, ceil_mode=True, count_include_pad=False)
+        if level >= skip:
+            total = total + difference.abs().mean()
+    return total / max(levels - skip, 1)
 
 
 def dssim(image: Float[Tensor, "H X C"], target: Float[Tensor, "H X C"]) -> Float[Tensor, ""]:

@@ -1,6 +1,6 @@
 """4D optimisation (paper 4.3): learn the residual field from videos by differentiable rendering.
 
-Letters: N Gaussians, M of them moving, T frames, B frames of a batch, E neighbour pairs.
+Letters: N Gaussians, M of them moving, T frames.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ class OptimiseConfig:
 
     iterations: int = 4000
     """Optimiser steps (the paper takes 25k to 30k)."""
-    batch: int = 1
-    """Frames rendered in a step."""
+    views: int = 4
+    """Videos whose picture of one frame is rendered in a step: one camera alone leaves the depth open, and the
+    field is evaluated once for all."""
     plane_lr: float = 2e-2
     """Learning rate of the planes."""
     mlp_lr: float = 5e-3
@@ -66,13 +67,18 @@ class OptimiseConfig:
     """Weight of the L1 on reduced images; ours, see `losses.multiscale_l1`."""
     start_pyramid: float = 3.0
     """The same at the first step; coarse to fine, since a plaid's next stripe is nearer than the right one."""
+    coarse_part: float = 0.4
+    """Part of the run over which the pyramid falls to its weight and L1, dSSIM and LPIPS rise to theirs."""
     pyramid_levels: int = 4
-    """Halvings of that term."""
+    """Halvings of that term; the first is left out, L1 and dSSIM see as much."""
     isometry: float = 0.5
     """Weight of the mean squared relative change of distance between neighbours on the cloth; ours: cloth bends
     but hardly stretches, and it ties what no camera sees to what one does."""
     neighbours: int = 6
     """Neighbours of each Gaussian in that term: the nearest, the 2nd, 4th, ... 32nd."""
+    shape: float = 0.01
+    """Weight of the mean square of d_log_scales and d_rotations; ours: without it a Gaussian that is off grows into
+    a smear instead of moving."""
     smooth_space: float = 1e-4
     """Weight of the space planes' squared second differences (4DGaussians' plane_tv: 1e-4)."""
     smooth_time: float = 1e-3
@@ -179,12 +185,17 @@ class _Run:
         elif self.iteration and self.iteration % config.checkpoint_every == 0:
             self.save()
         self.adam.zero_grad()
-        picks = [self.pick(self.iteration * config.batch + i) for i in range(config.batch)]
-        offsets = self.field(torch.tensor([float(frame) for _, frame in picks]))
+        frame, chosen = self.pick(self.iteration)
+        d_means, d_rotations, d_log_scales = (o[0] for o in self.field(torch.tensor([float(frame)])))
+        world = self.scene.posed(frame, d_means, d_rotations, d_log_scales)
         terms: dict[str, Tensor] = {}
-        for i, (video, frame) in enumerate(picks):
-            for key, value in self.frame_terms(self.videos[video], frame, *(o[i] for o in offsets)).items():
-                terms[key] = terms.get(key, torch.zeros(())) + value / config.batch
+        for video in chosen:
+            for key, value in self.view_terms(self.videos[video], frame, world).items():
+                terms[key] = terms.get(key, torch.zeros(())) + value / len(chosen)
+        if config.isometry:
+            terms["isometry"] = self.pairs.stretch(world[0][self.scene.still_count:])
+        if config.shape:
+            terms["shape"] = d_rotations.square().mean() + d_log_scales.square().mean()
         loss = sum((self.weight(key) * value for key, value in terms.items()), torch.zeros(()))
         if self.iteration % config.regularise_every == 0:
             loss = loss + config.regularise_every * self.plane_penalty()
@@ -194,20 +205,17 @@ class _Run:
         self.iteration += 1
         self.record(loss, terms)
 
-    def pick(self, sample: int) -> tuple[int, int]:
-        """(video, frame) of the `sample`-th draw: every pair once, shuffled, before any repeats."""
-        start = self.round * self.config.update_every * self.config.batch
+    def pick(self, step: int) -> tuple[int, list[int]]:
+        """(frame, videos) of a step: every frame once, shuffled, before any repeats; its videos at random."""
         frames = len(self.videos[0].cameras)
-        epoch, place = divmod(sample - start, len(self.videos) * frames)
-        order = np.random.default_rng([self.seed, self.round, epoch]).permutation(len(self.videos) * frames)
-        video, frame = divmod(int(order[place]), frames)
-        return video, frame
+        epoch, place = divmod(step, frames)
+        frame = int(np.random.default_rng([self.seed, 0, epoch]).permutation(frames)[place])
+        order = np.random.default_rng([self.seed, 1, step]).permutation(len(self.videos))
+        return frame, order[:self.config.views].tolist()
 
-    def frame_terms(self, video: Video, frame: int, d_means: Float[Tensor, "M 3"], d_rotations: Float[Tensor, "M 3"],
-                    d_log_scales: Float[Tensor, "M 3"]) -> dict[str, Tensor]:
-        """The unweighted terms of the loss on one frame."""
+    def view_terms(self, video: Video, frame: int, world: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
+        """The unweighted terms of the loss on one picture."""
         config = self.config
-        world = self.scene.posed(frame, d_means, d_rotations, d_log_scales)
         image, alpha, _, _ = self.rasterise(*world, self.scene.opacities, self.scene.channels, video.cameras[frame])
         color = image[..., :3] + (1 - alpha)[..., None] * self.background
         target = torch.from_numpy(video.rgb[frame]).float() / 255
@@ -218,19 +226,19 @@ class _Run:
             preserved = torch.from_numpy(video.preserved[frame]).float() / 255
             terms["mask"] = losses.mask_loss(image[..., 3], preserved)
         if config.pyramid or config.start_pyramid:
-            terms["pyramid"] = losses.multiscale_l1(color, target, levels=config.pyramid_levels)
+            terms["pyramid"] = losses.multiscale_l1(color, target, levels=config.pyramid_levels, skip=1)
         if self.lpips:
             terms["lpips"] = self.lpips(color, target)
-        if config.isometry:
-            terms["isometry"] = self.pairs.stretch(world[0][self.scene.still_count:])
         return terms
 
     def weight(self, term: str) -> float:
-        """A term's weight now; the pyramid's falls from `start_pyramid` over the first half of the run."""
-        value = getattr(self.config, term)
+        """A term's weight now: coarse to fine over the first `coarse_part` of the run."""
+        config = self.config
+        fine = min(1.0, self.iteration / max(config.coarse_part * config.iterations, 1))
+        value = getattr(config, term)
         if term == "pyramid":
-            value += (self.config.start_pyramid - value) * max(0.0, 1 - 2 * self.iteration / self.config.iterations)
-        return value
+            return value + (config.start_pyramid - value) * (1 - fine)
+        return value * fine if term in ("l1", "dssim", "lpips") else value
 
     def plane_penalty(self) -> Tensor:
         """The weighted regularisers of the HexPlane."""

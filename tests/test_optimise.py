@@ -171,12 +171,14 @@ def test_dataset_update_is_called_once_a_round_and_resumes_bit_for_bit(
     assert equal_bits(broken, whole)
 
 
-def test_every_sample_is_drawn_once_before_any_repeats(tmp_path: Path) -> None:
-    run = module._Run(*figure(), videos(), FAST, tmp_path / CHECKPOINT, background=GRAY, rasteriser="cpu",
-                      update=None, seed=0)
-    pairs = 4 * FRAMES
-    first, second = ([run.pick(i + start) for i in range(pairs)] for start in (0, pairs))
-    assert sorted(first) == sorted(second) == [(v, f) for v in range(4) for f in range(FRAMES)] and first != second
+def test_every_frame_is_drawn_once_before_any_repeats_and_no_video_twice_in_a_step(tmp_path: Path) -> None:
+    run = module._Run(*figure(), videos(), replace(FAST, views=3), tmp_path / CHECKPOINT, background=GRAY,
+                      rasteriser="cpu", update=None, seed=0)
+    picks = [run.pick(step) for step in range(2 * FRAMES)]
+    first, second = ([frame for frame, _ in part] for part in (picks[:FRAMES], picks[FRAMES:]))
+    assert sorted(first) == sorted(second) == list(range(FRAMES)) and first != second
+    assert all(len(set(chosen)) == 3 for _, chosen in picks)
+    assert {video for _, chosen in picks for video in chosen} == {0, 1, 2, 3}
 
 
 def test_torn_checkpoint_is_refused_and_another_configs_too(tmp_path: Path) -> None:
