@@ -177,7 +177,7 @@ def run_bake(args: argparse.Namespace) -> None:
     from baker.bake import BakeRequest, bake
     from baker.config import check, preset, show, with_settings
 
-    config = check(with_settings(preset(args.preset), args.settings))
+    config = check(with_settings(preset(args.preset, supervision=args.supervision), args.settings))
     if args.show_settings:
         print(show(config))
         return
