@@ -15,7 +15,7 @@ from torch import Tensor
 
 from baker.prior_data import COARSE, EXCHANGED, FLOW, GARMENT, POSE, PRESERVED, TRUTH
 from baker.priors.codec import STRIDE, PatchCodec, pool_mask, to_signed
-from baker.priors.embedded import NetworkInputs
+from baker.priors.embedded import NetworkInputs, garment_channels
 
 FLOW_REACH = 32
 """How far from the figure the flow goes on [px]."""
@@ -85,6 +85,7 @@ def encode_batch(packed: Tensor, codec: PatchCodec, *, sees_coarse: Tensor, stil
         inputs=NetworkInputs(pose=codec.encode(to_signed(clips[..., POSE])), coarse=codec.encode(coarse_video),
                              coarse_video=coarse_video, reference=codec.encode(to_signed(reference)),
                              mask=torch.stack([pool_mask(m) for m in clips[..., PRESERVED]]),
+                             garment=garment_channels(coarse_video, clips[..., PRESERVED] / 255.0),
                              sees_coarse=sees_coarse))
 
 

@@ -51,7 +51,7 @@ class PriorTrainConfig:
     network: EmbeddedConfig = field(default_factory=EmbeddedConfig)
     seed: int = 0
     """Seeds the initial weights and every batch."""
-    steps: int = 2400
+    steps: int = 6000
     """Optimiser steps in all. May be raised or lowered between runs of one training."""
     learning_rate: float = 1e-3
     """AdamW's; constant after the warm-up, falling to a twentieth over the last quarter of the steps."""
@@ -61,8 +61,8 @@ class PriorTrainConfig:
     """Times are drawn from here down to 0 (before the shift), with a density that rises with time: what the sampler
     gets wrong at high noise it keeps."""
     flow_weight: float = 0.02
-    """Weight of the flow's error [1/px]. Pixels alone do not teach it: their gradient reaches a few pixels, a hem
-    moves by twenty, and the residual fades the two cloths into each other instead."""
+    """Weight of the flow's error [1/px], where the simulation's correspondences tell the true flow. Moved by the true
+    flow, the coarse video gains 4 to 6 dB in the garment region; in 1,250 steps the network learnt little of it."""
     checkpoint_every: int = 100
     """Steps between checkpoints."""
     validate_every: int = 300

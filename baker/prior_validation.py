@@ -20,8 +20,8 @@ from baker.priors.embedded import EmbeddedPrior
 from baker.restore import RestoreConfig, restore
 from baker.sampling import SamplingConfig
 
-FEW_STEPS = SamplingConfig(steps=6, gamma=0.0, guidance=0.2)
-"""The sampler of a validation during training: the ODE in 6 steps."""
+FEW_STEPS = SamplingConfig(steps=1, gamma=0.0)
+"""The sampler of a validation during training: one step, which measures best and is quickest."""
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ from baker.sampling import SamplingConfig, sample
 class RestoreConfig:
     """How a coarse video is restored."""
 
-    sampling: SamplingConfig = field(default_factory=SamplingConfig)
-    """The sampler's settings."""
+    sampling: SamplingConfig = field(default_factory=lambda: SamplingConfig(steps=1, gamma=0.0))
+    """The sampler's settings. The default is what measures best with the embedded prior, one step without fresh
+    noise (weights/model_card.md); `SamplingConfig()` is the paper's."""
     overlap: int = 9
     """Frames that neighbouring windows share at least; they are cross-faded over them."""
     keep_preserved: bool = False

@@ -200,7 +200,7 @@ def test_damaged_weights_are_refused_in_one_line(damage: str, small_weights: Pat
     elif damage == "garbage":
         path.write_bytes(b"\xff" * 4096)
     elif damage == "format":
-        path.write_bytes(content.replace(b"ani3d-embedded-prior-1", b"ani3d-embedded-prior-9"))
+        path.write_bytes(content.replace(b"ani3d-embedded-prior-2", b"ani3d-embedded-prior-9"))
     else:
         network = small_network()
         state = network.state_dict()

@@ -1,7 +1,7 @@
 """The embedded video prior: a small Wan-architecture transformer over patch-codec latents, made for a CPU.
 
-Inputs stand on channels: noisy latents, pose, coarse video, reference, preserved mask, and a flag that says whether
-the coarse video is given (training leaves it out at times, so one model serves with and without it).
+Inputs stand on channels: noisy latents, pose, coarse video, reference, masks, and a flag that says whether the
+coarse video is given (training leaves it out at times, so one model serves with and without it).
 It predicts x0 as the coarse video moved by a predicted flow plus a latent residual; v = (x - x0) / sigma follows.
 Predicting the velocity itself does not work at this size (facts/packages.md §2): a token of 768 numbers cannot carry
 its noise through a width of 256. With its last layer zero, as at the start of training, x0 is the coarse video.
@@ -31,7 +31,7 @@ from runtime.errors import InputError
 
 SHIPPED = Path(__file__).parent / "weights" / "embedded.safetensors"
 """The weights that come with ani3d."""
-FORMAT = "ani3d-embedded-prior-1"
+FORMAT = "ani3d-embedded-prior-2"
 """Marks the weights file, in its metadata."""
 WINDOW = 33
 """Frames per window, as in training: 9 latent frames."""
@@ -40,6 +40,8 @@ SIZE_MULTIPLE = 16
 TEXT_DIM = 16
 """The transformer asks for text; it gets one zero token of this width, which its projection turns into a learnt
 constant."""
+GARMENT_CHANNELS = 6
+"""Channels of `garment_channels`."""
 FLOW_UNIT = 4.0
 """Pixels of displacement per unit of the network's output, at the training height of 224."""
 
@@ -72,6 +74,8 @@ class NetworkInputs:
     """Latents of the reference picture [B C 1 h w]."""
     mask: Tensor
     """Preserved mask at latent size [B 1 t h w]."""
+    garment: Tensor
+    """Where the coarse garment is, as `garment_channels` says [B 6 t h w]; ignored where `sees_coarse` is 0."""
     sees_coarse: Tensor
     """1 or 0 per clip [B]."""
 
@@ -85,8 +89,8 @@ class RestorationNetwork(nn.Module):
         flow_channels = 2 * STRIDE if config.flow else 0
         self.transformer = WanTransformer3DModel(
             patch_size=(1, 4, 4), num_attention_heads=config.width // 64, attention_head_dim=64,
-            in_channels=4 * config.channels + 2, out_channels=config.channels + flow_channels, text_dim=TEXT_DIM,
-            freq_dim=64, ffn_dim=4 * config.width, num_layers=config.layers)
+            in_channels=4 * config.channels + 2 + GARMENT_CHANNELS, out_channels=config.channels + flow_channels,
+            text_dim=TEXT_DIM, freq_dim=64, ffn_dim=4 * config.width, num_layers=config.layers)
         for block in self.transformer.blocks:
             block.attn2.set_processor(OneKeyAttention())
             for unused in (block.norm2, block.attn2.to_q, block.attn2.to_k, block.attn2.norm_q, block.attn2.norm_k):
@@ -103,7 +107,7 @@ class RestorationNetwork(nn.Module):
         # steps of training had not removed.
         estimate = x * ((1 - sigma) / ((1 - sigma).square() + sigma.square())).view(-1, 1, 1, 1, 1)
         stacked = torch.cat([estimate, inputs.pose, seen * inputs.coarse, inputs.reference.expand_as(x),
-                             inputs.mask, flag], dim=1)
+                             inputs.mask, seen * inputs.garment, flag], dim=1)
         text = x.new_zeros(len(x), 1, TEXT_DIM)
         out = self.transformer(stacked, 1000.0 * sigma, text, return_dict=False)[0].float()
         channels = self.config.channels
@@ -112,6 +116,32 @@ class RestorationNetwork(nn.Module):
             moved = move(inputs.coarse_video, flow)
             base = base + self.codec.encode_difference(moved - inputs.coarse_video)
         return seen * base + out[:, :channels], flow
+
+
+def garment_channels(coarse_video: Tensor, preserved: Tensor) -> Tensor:
+    """Six channels [B 6 t h w] that say where the garment is, from the coarse video [B T H X 3] in [-1, 1] and the
+    preserved mask [B T H X] in [0, 1].
+
+    Four are its coverage of a patch in each of the four frames: what differs from the background, which is the
+    median colour of the picture's border, and is not preserved. Two are the place across and down from the
+    garment's centre, in 32 px. Colours alone say neither in a way that holds for the next person.
+    """
+    border = torch.cat([coarse_video[:, :, 0], coarse_video[:, :, -1], coarse_video[:, :, :, 0],
+                        coarse_video[:, :, :, -1]], dim=2)
+    background = border.flatten(1, 2).median(dim=1).values[:, None, None, None]
+    garment = ((coarse_video - background).abs().amax(-1) > 0.06).float() * (1 - preserved)
+    garment = torch.cat([garment[:, :1].expand(-1, STRIDE, -1, -1), garment[:, 1:]], dim=1)
+    batch, frames, height, width = garment.shape
+    coverage = garment.reshape(batch, frames // STRIDE, STRIDE, height // STRIDE, STRIDE, width // STRIDE,
+                               STRIDE).mean((4, 6))
+    places = []
+    for axis, count in ((-1, width // STRIDE), (-2, height // STRIDE)):
+        at = (torch.arange(count, dtype=torch.float32, device=garment.device) + 0.5) * STRIDE
+        at = at if axis == -1 else at[:, None]
+        total = coverage.sum((2, 3, 4), keepdim=True).clamp_min(1e-3)
+        centre = (coverage * at).sum((2, 3, 4), keepdim=True) / total
+        places.append(((at - centre) / 32.0).expand(-1, -1, 1, height // STRIDE, width // STRIDE))
+    return torch.cat([coverage, *places], dim=2).transpose(1, 2)
 
 
 class OneKeyAttention:
@@ -186,7 +216,9 @@ class EmbeddedPrior:
         return NetworkInputs(
             pose=self.encode(conditions.pose)[None], coarse=self.codec.encode(coarse_video)[None],
             coarse_video=coarse_video[None], reference=self.encode(conditions.reference[None])[None],
-            mask=self.latent_mask(conditions.preserved)[None], sees_coarse=torch.tensor([float(self.sees_coarse)]))
+            mask=self.latent_mask(conditions.preserved)[None],
+            garment=garment_channels(coarse_video[None], torch.from_numpy(conditions.preserved)[None] / 255.0),
+            sees_coarse=torch.tensor([float(self.sees_coarse)]))
 
     def velocity(self, x: Tensor, sigma: float, prepared: NetworkInputs) -> Tensor:
         with torch.inference_mode(), low_precision():
