@@ -119,17 +119,19 @@ def _with_value(config: Any, path: Sequence[str], text: str, setting: str) -> An
         return replace(config, **{path[0]: _with_value(old, path[1:], text, setting)})
     if len(path) > 1:
         raise InputError(f"--set {setting}: {path[0]} is no section")
-    return replace(config, **{path[0]: _parse(text, old, setting)})
+    kind = next(f.type for f in fields(config) if f.name == path[0])
+    return replace(config, **{path[0]: _parse(text, old, setting, union="|" in kind or "Literal" in kind)})
 
 
-def _parse(text: str, old: Any, setting: str) -> Any:
+def _parse(text: str, old: Any, setting: str, *, union: bool) -> Any:
+    """`text` as a value of `old`'s type; of any, for a field of several types, whose class then checks it."""
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
         value = text
     if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    if old is not None and type(value) is not type(old):
+    if not union and type(value) is not type(old):
         raise InputError(f"--set {setting}: must be a {type(old).__name__}, like {old!r}")
     return value
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -271,4 +272,6 @@ def save_weights(path: Path, network: RestorationNetwork, *, state: dict[str, Te
 
 def low_precision() -> AbstractContextManager:
     """bfloat16 autocast on the CPU: 1.5 times faster where the processor has it (facts/packages.md §2)."""
+    # diffusers keeps its norms in float32 on purpose; torch remarks on the mix once a process.
+    warnings.filterwarnings("ignore", message="Mismatch dtype between input and weight")
     return torch.autocast("cpu", dtype=torch.bfloat16)
