@@ -29,7 +29,8 @@ CSS = """
 body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:1100px;
 padding:0 1rem;color:#222;background:#fff}
 h1{font-size:1.6rem}h2{font-size:1.15rem;margin-top:2.2rem;border-bottom:1px solid #ddd;padding-bottom:.2rem}
-img,video{max-width:100%;border-radius:4px}table{border-collapse:collapse}td,th{padding:.2rem .9rem .2rem 0;text-align:left}
+img,video{max-width:100%;border-radius:4px}table{border-collapse:collapse}
+td,th{padding:.2rem .9rem .2rem 0;text-align:left}
 td.n{text-align:right;font-variant-numeric:tabular-nums}pre{background:#f5f5f5;padding:.8rem;overflow:auto}
 .note{color:#666}
 """
