@@ -124,6 +124,7 @@ def test_frames_outside_the_motion_are_one_line(tmp_path, capsys):
     argv = ["bake", "builtin", str(motion), "-o", str(tmp_path / "x.bake"), "--gaussians", "500",
             "--frames", "50:60"]
     expect_one_line(capsys, argv, "12 frames")
+    assert not (tmp_path / "x.bake").exists()
 
 
 @pytest.mark.parametrize("argv", [
