@@ -1,9 +1,18 @@
-"""One file per format: `write(..., path) -> Report`, and `read(path)` where the format allows. No torch."""
+"""One file per format: `write(bundle, path, options) -> Report`, and `read(path, …)` where the format allows. No torch.
+
+`WRITERS` and `READERS` name the formats; each entry imports its module when it is called, so that a missing package
+matters only to the format that needs it. Adding a format: one file, one loader here, one test file.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from runtime.errors import InputError
+from runtime.types import Bundle, GaussianSet
 
 
 @dataclass(frozen=True)
@@ -18,3 +27,94 @@ class Report:
     """Frames or pictures written."""
     lost: tuple[str, ...] = ()
     """One line for each kind of thing dropped or rounded beyond sight."""
+    opens_with: str = ""
+    """Programs known to read it, and what they must be told."""
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What of a bundle is exported, and how. A writer ignores what its format has no use for."""
+
+    clip: int = 0
+    """Which clip."""
+    time: int | float = 0.0
+    """Single frames: seconds from the clip's first frame."""
+    rest: bool = False
+    """Single frames: the rest pose, without motion or residual."""
+    frames: tuple[int, int] | None = None
+    """Sequences and animations: frames a..b-1 of the clip at `fps`; None is all."""
+    fps: int | float | None = None
+    """Sequences and animations: sampling rate; None is the clip's own."""
+    lod: int | None = None
+    """Keep this many Gaussians, enlarged to cover the same area; None is all."""
+    residual: bool = True
+    """False: rigid skinning alone."""
+    axes: str | None = None
+    """Where x, y, z point (`export_formats.axes`), e.g. RUB; None is what the format's readers expect."""
+    sh_degree: int = 0
+    """PLY: degree of spherical harmonics written, 0 to 3. Bundles have degree 0: more is zeros for strict readers."""
+    spz_version: int = 3
+    """SPZ: 2, 3 or 4."""
+    texture: str = "exr-half"
+    """VAT: exr-half, exr-float or png."""
+
+
+Writer = Callable[[Bundle, Path, ExportOptions], Report]
+"""`write(bundle, path, options)` of a format: atomic; raises `InputError` and leaves nothing where it cannot.
+
+`path` is the file, or the folder of a format that is several files."""
+
+
+def _ply() -> Writer:
+    from export_formats.ply import write
+
+    return write
+
+
+WRITERS: dict[str, Callable[[], Writer]] = {
+    "ply": _ply,
+}
+"""Format name of `ani3d export --to` -> loader of its writer."""
+
+
+def _read_ply() -> Any:
+    from export_formats.ply import read
+
+    return read
+
+
+READERS: dict[str, Callable[[], Any]] = {
+    "ply": _read_ply,
+}
+"""Format name -> loader of `read(path, *, axes=None) -> GaussianSet`."""
+
+
+def write(bundle: Bundle, path: Path | str, *, to: str, options: ExportOptions | None = None) -> Report:
+    """Write `bundle` in the format called `to`. Raises `InputError`, also for an unknown name."""
+    if to not in WRITERS:
+        raise InputError(f"export format {to!r}: choose {', '.join(WRITERS)}")
+    return WRITERS[to]()(bundle, Path(path), ExportOptions() if options is None else options)
+
+
+def read(path: Path | str, *, axes: str | None = None) -> GaussianSet:
+    """Gaussians of a splat file in this project's convention (+Y up, facing +Z, metres); labels are all SKIN.
+
+    The format is told by content, then by name. `axes` says where the file's x, y, z point when the file does not
+    and its format's habit is wrong for it. Raises `InputError` naming the file.
+    """
+    path = Path(path)
+    return READERS[format_of(path)]()(path, axes=axes)
+
+
+def format_of(path: Path) -> str:
+    """The name in `READERS` of a file's format, by its first bytes, else by its suffix."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(2048)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    if start.startswith(b"ply\n") or start.startswith(b"ply\r\n"):
+        return "ply"
+    raise InputError(f"{path}: is not a splat file this program knows ({', '.join(READERS)})")
