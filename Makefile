@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup system demo test check bench gpu-check clean
+.PHONY: setup system outside demo test check bench gpu-check clean
 
 setup: $(VENV)/installed
 
@@ -22,13 +22,19 @@ system:
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SYSTEM_PACKAGES) >/dev/null; \
 	fi
 
+# Programs nobody here wrote that the export tests ask (npm, pinned by their lock files). Without npm those tests skip.
+OUTSIDE := tests/outside/formats
+outside: $(OUTSIDE:%=%/node_modules/.package-lock.json)
+%/node_modules/.package-lock.json: %/package-lock.json
+	@if command -v npm >/dev/null 2>&1; then npm ci --prefix $* --ignore-scripts --no-audit --no-fund --silent && touch $@; fi
+
 demo: setup
 	$(BIN)/ani3d demo --headless -o demo
 
-test: setup system
+test: setup system outside
 	$(BIN)/python -m pytest
 
-check: setup system
+check: setup system outside
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/python -m pytest

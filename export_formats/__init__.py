@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from runtime.errors import InputError
 from runtime.types import Bundle, GaussianSet
@@ -65,26 +65,37 @@ Writer = Callable[[Bundle, Path, ExportOptions], Report]
 `path` is the file, or the folder of a format that is several files."""
 
 
-def _ply() -> Writer:
-    from export_formats.ply import write
+Reader = Callable[..., GaussianSet]
+"""`read(path, *, axes=None)` of a format."""
 
-    return write
+
+def _still(module: str) -> Callable[[], Writer]:
+    """Loader of the `write` of a format's module."""
+    return lambda: import_module(f"export_formats.{module}").write
+
+
+def _sequence(module: str) -> Callable[[], Writer]:
+    """Loader of the writer of numbered files of a still format."""
+    return lambda: import_module("export_formats.sequence").writer(module)
+
+
+def _reader(module: str) -> Callable[[], Reader]:
+    """Loader of the `read` of a format's module."""
+    return lambda: import_module(f"export_formats.{module}").read
 
 
 WRITERS: dict[str, Callable[[], Writer]] = {
-    "ply": _ply,
+    "ply": _still("ply"), "ply-sequence": _sequence("ply"),
+    "compressed-ply": _still("compressed_ply"), "compressed-ply-sequence": _sequence("compressed_ply"),
+    "spz": _still("spz"), "spz-sequence": _sequence("spz"),
+    "sog": _still("sog"), "sog-sequence": _sequence("sog"),
+    "splat": _still("splat"),
 }
 """Format name of `ani3d export --to` -> loader of its writer."""
 
-
-def _read_ply() -> Any:
-    from export_formats.ply import read
-
-    return read
-
-
-READERS: dict[str, Callable[[], Any]] = {
-    "ply": _read_ply,
+READERS: dict[str, Callable[[], Reader]] = {
+    "ply": _reader("ply"), "compressed-ply": _reader("compressed_ply"), "spz": _reader("spz"), "sog": _reader("sog"),
+    "splat": _reader("splat"), "ksplat": _reader("ksplat"),
 }
 """Format name -> loader of `read(path, *, axes=None) -> GaussianSet`."""
 
@@ -108,13 +119,21 @@ def read(path: Path | str, *, axes: str | None = None) -> GaussianSet:
 
 def format_of(path: Path) -> str:
     """The name in `READERS` of a file's format, by its first bytes, else by its suffix."""
+    if path.is_dir() and (path / "meta.json").is_file():
+        return "sog"
     try:
         with path.open("rb") as file:
-            start = file.read(2048)
+            start = file.read(4096)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    if start.startswith(b"ply\n") or start.startswith(b"ply\r\n"):
-        return "ply"
+    if start.startswith((b"ply\n", b"ply\r\n")):
+        return "compressed-ply" if b"packed_position" in start else "ply"
+    if start.startswith((b"NGSP", b"\x1f\x8b")):
+        return "spz"
+    if start.startswith(b"PK") or path.name == "meta.json":
+        return "sog"
+    if path.suffix.lower() in (".splat", ".ksplat"):
+        return path.suffix.lower().removeprefix(".")
     raise InputError(f"{path}: is not a splat file this program knows ({', '.join(READERS)})")
