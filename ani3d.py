@@ -27,6 +27,20 @@ ani3d bakes the cloth of a video prior into a rigged 3D Gaussian person, and pla
   ani3d play X.ani3d                           open a window
   ani3d render X.ani3d --orbit -o orbit.mp4    one orbit while the motion plays
   ani3d inspect X.ani3d --json                 what is in the file
+  ani3d export X.ani3d --to glb -o X.glb       for Unity, Unreal, the web, Blender, Houdini, splat viewers
+"""
+
+EXPORT_EPILOG = """\
+FORMAT  one frame       ply | compressed-ply | spz | sog | splat
+        numbered files  ply-sequence | compressed-ply-sequence | spz-sequence | sog-sequence   (-o is a folder)
+        animated        glb    KHR_gaussian_splatting with skin, morph targets and animation: no code of ours needed
+                        usd    OpenUSD ParticleField3DGaussianSplat, time-sampled
+                        vat    vertex animation textures (SideFX VAT 3.0 names) and bone texture   (-o is a folder)
+        engines         unity | unreal | gsd | web   (-o is a folder)
+
+Axes are three letters, where x, y and z point for a viewer who faces the figure: R or L, U or D, B (to the viewer) or
+F (away). The bundle, glb, usd and spz are RUB; ply and splat are RDF, compressed-ply and sog LDB (PlayCanvas) unless
+--axes says otherwise.
 """
 
 BAKE_EPILOG = """\
@@ -90,6 +104,15 @@ def build_parser() -> argparse.ArgumentParser:
     inspect.add_argument("--json", action="store_true")
     inspect.set_defaults(run=run_inspect)
 
+    export = commands.add_parser("export", help="write a bundle for engines, viewers and other programs",
+                                 epilog=EXPORT_EPILOG, formatter_class=raw,
+                                 description="Write a bundle in a format that other programs read.")
+    export.add_argument("bundle", type=Path, metavar="X.ani3d")
+    export.add_argument("--to", required=True, metavar="FORMAT")
+    export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE_OR_DIR")
+    add_export_options(export)
+    export.set_defaults(run=run_export)
+
     prior = commands.add_parser("prior", help="train or describe the embedded video prior")
     actions = prior.add_subparsers(dest="action", required=True, metavar="ACTION")
     train = actions.add_parser("train", help="render clips with simulated cloth and train on them; resumable")
@@ -101,7 +124,8 @@ def build_parser() -> argparse.ArgumentParser:
     info.set_defaults(run=run_prior_info)
 
     bench = commands.add_parser("bench", help="measure")
-    bench.add_argument("what", choices=("raster", "play", "gpu"))
+    bench.add_argument("what", choices=("raster", "play", "decode", "soak", "gpu"))
+    bench.add_argument("bundle", nargs="?", metavar="X.ani3d", help="file for play, decode, soak (default: the yardstick)")
     bench.add_argument("--json", action="store_true")
     bench.set_defaults(run=run_bench)
     return parser
@@ -126,6 +150,24 @@ def add_bake_options(bake: argparse.ArgumentParser) -> None:
     bake.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", dest="settings",
                       help="change one setting of the preset, e.g. optimise.iterations=4000 (repeatable)")
     bake.add_argument("--show-settings", action="store_true", help="print the settings and stop")
+
+
+def add_export_options(export: argparse.ArgumentParser) -> None:
+    """Options of `ani3d export`; a format ignores what it has no use for."""
+    export.add_argument("--clip", type=int, default=0, metavar="N", help="which clip (default 0)")
+    export.add_argument("--time", type=float, default=0.0, metavar="S", help="one frame: seconds into the clip")
+    export.add_argument("--rest", action="store_true", help="one frame: the rest pose instead")
+    export.add_argument("--frames", type=parse_range, metavar="A:B", help="frames A..B-1 only, counted at --fps")
+    export.add_argument("--fps", type=float, help="frames a second (default: the clip's)")
+    export.add_argument("--lod", type=int, metavar="N", help="the N most important Gaussians, enlarged to fill")
+    export.add_argument("--axes", metavar="XYZ", help="axes of the file, see below")
+    export.add_argument("--rigid", action="store_true", help="without the residual, for comparison")
+    export.add_argument("--sh-degree", type=int, default=0, choices=(0, 1, 2, 3),
+                        help="ply: zeros for readers that insist on f_rest")
+    export.add_argument("--spz-version", type=int, default=3, choices=(2, 3, 4))
+    export.add_argument("--texture", default="exr-half", choices=("exr-half", "exr-float", "png"),
+                        help="vat: kind of textures")
+    export.add_argument("--json", action="store_true")
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -244,6 +286,18 @@ def run_inspect(args: argparse.Namespace) -> None:
         print(f"{key:28} {json.dumps(value) if isinstance(value, (dict, list)) else value}")
 
 
+def run_export(args: argparse.Namespace) -> None:
+    """Write a bundle in another format and print what came of it."""
+    from export_formats import ExportOptions
+    from export_formats.command import as_json, as_text, export
+
+    report = export(args.bundle, args.output, to=args.to, options=ExportOptions(
+        clip=args.clip, time=args.time, rest=args.rest, frames=args.frames, fps=args.fps, lod=args.lod,
+        axes=args.axes, residual=not args.rigid, sh_degree=args.sh_degree, spz_version=args.spz_version,
+        texture=args.texture))
+    print(json.dumps(as_json(report), indent=1) if args.json else as_text(report))
+
+
 def run_prior_train(args: argparse.Namespace) -> None:
     """Make the training set and train; continues where it was stopped."""
     from baker.config import with_settings
@@ -261,13 +315,19 @@ def run_prior_info(args: argparse.Namespace) -> None:
 
 def run_bench(args: argparse.Namespace) -> None:
     """Measure one part and print the figures."""
-    if args.what == "play":
-        from runtime.bench import bench_play as bench
+    if args.what in ("play", "decode", "soak"):
+        from runtime import bench_play
+
+        play = {"play": bench_play.bench_play, "decode": bench_play.bench_decode, "soak": bench_play.soak}
+        figures = play[args.what](args.bundle)
     elif args.what == "raster":
-        from baker.bench import bench_raster as bench
+        from baker.bench import bench_raster
+
+        figures = bench_raster()
     else:
-        from baker.bench import bench_gpu as bench
-    figures = bench()
+        from baker.bench import bench_gpu
+
+        figures = bench_gpu()
     if args.json:
         print(json.dumps(figures, indent=1))
         return
@@ -299,6 +359,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 EXTRA_OF = {"torch": "bake", "diffusers": "bake", "transformers": "bake", "safetensors": "bake", "scipy": "bake",
             "filelock": "bake", "numba": "play", "pyglet": "view", "av": "export", "PIL": "export",
+            "zstandard": "formats", "pxr": "formats",
             "gsplat": "gpu", "smplx": "smplx-noncommercial"}
 """Third-party module to the extra that brings it."""
 
