@@ -16,7 +16,6 @@ import numpy as np
 
 from runtime import raster, rotations
 from runtime.cameras import orbit_camera
-from runtime.player import Player
 from runtime.types import (
     SH_C0,
     Bundle,
@@ -125,23 +124,6 @@ def bench_forward(*, runs: int = 30) -> dict[str, float | int]:
         "tile_intersections_count": len(splats.ids),
         "forward_ms_min": round(best, 2), "forward_ms_median": round(middle, 2),
         "project_and_sort_ms_min": round(project, 2), "blend_ms_min": round(blend, 2),
-    }
-
-
-def bench_play(*, runs: int = 30) -> dict[str, float | int]:
-    """One frame of a bundle of the yardstick's size: residual and skinning, drawing, and the frames per second."""
-    bundle, camera = yardstick_bundle(), yardstick_camera()
-    player = Player(bundle)
-    times = iter(np.linspace(0.0, player.duration, 4 * runs + 16))
-    residual, _ = time_ms(lambda: player.residual_at(float(next(times))), runs=runs)
-    pose, _ = time_ms(lambda: player.gaussians_at(float(next(times))), runs=runs)
-    frame, middle = time_ms(lambda: raster.render(player.gaussians_at(float(next(times))), camera), runs=runs)
-    return {
-        "gaussians_count": bundle.gaussians.count, "moving_gaussians_count": len(bundle.clips[0].residual.moving),
-        "width_px": camera.width, "height_px": camera.height,
-        "residual_ms_min": round(residual, 2), "residual_and_skinning_ms_min": round(pose, 2),
-        "frame_ms_min": round(frame, 2), "frame_ms_median": round(middle, 2),
-        "frames_per_second_best": round(1000 / frame, 1),
     }
 
 

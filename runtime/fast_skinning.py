@@ -13,8 +13,9 @@ from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Float
-from numba import njit
 
+from runtime import _raster_threads
+from runtime._raster_template import compiled
 from runtime.types import GaussianSet, Rig
 
 _MAX_SQUARINGS = 40
@@ -29,22 +30,20 @@ def pose_gaussians(gaussians: GaussianSet, rig: Rig, matrices: Float[np.ndarray,
     """
     means = np.ascontiguousarray(gaussians.means, np.float32)
     quats = np.ascontiguousarray(gaussians.quats_wxyz, np.float32)
-    skin_joints = np.ascontiguousarray(rig.skin_joints, np.int32)
-    skin_weights = np.ascontiguousarray(rig.skin_weights, np.float32)
-    posed_means, posed_quats = _pose(means, quats, skin_joints, skin_weights,
-                                     np.ascontiguousarray(matrices[:, :3, :], np.float64))
+    posed_means, posed_quats = np.empty_like(means), np.empty_like(quats)
+    _raster_threads.run(skin, len(means), means, quats, np.ascontiguousarray(rig.skin_joints, np.int32),
+                        np.ascontiguousarray(rig.skin_weights, np.float32),
+                        np.ascontiguousarray(matrices[:, :3, :], np.float64), posed_means, posed_quats)
     return replace(gaussians, means=posed_means, quats_wxyz=posed_quats)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 @no_type_check
-def _pose(means, quats, skin_joints, skin_weights, matrices):
-    """Means [N 3] and quaternions [N 4] under blended matrices [J 3 4]."""
-    count, influences = skin_joints.shape
-    out_means = np.empty((count, 3), np.float32)
-    out_quats = np.empty((count, 4), np.float32)
+def skin(begin, end, means, quats, skin_joints, skin_weights, matrices, out_means, out_quats):
+    """Rows begin..end of means [N 3] and quaternions [N 4] under blended matrices [J 3 4]."""
+    influences = skin_joints.shape[1]
     m = np.empty((3, 4))
-    for n in range(count):
+    for n in range(begin, end):
         m[:] = 0.0
         for w in range(influences):
             weight = skin_weights[n, w]
@@ -62,10 +61,28 @@ def _pose(means, quats, skin_joints, skin_weights, matrices):
         out_quats[n, 1] = aw * bx + ax * bw + ay * bz - az * by
         out_quats[n, 2] = aw * by - ax * bz + ay * bw + az * bx
         out_quats[n, 3] = aw * bz + ax * by - ay * bx + az * bw
-    return out_means, out_quats
 
 
-@njit(cache=True)
+@compiled(fastmath={"contract", "nsz"})
+@no_type_check
+def covariances(begin, end, quats, scales, out):
+    """Rows begin..end of xx, xy, xz, yy, yz, zz [m²] of orientations [N 4] and standard deviations [N 3]."""
+    two, one = np.float32(2), np.float32(1)
+    for n in range(begin, end):
+        w, x, y, z = quats[n, 0], quats[n, 1], quats[n, 2], quats[n, 3]
+        sx, sy, sz = scales[n, 0], scales[n, 1], scales[n, 2]
+        a0, a1, a2 = (one - two * (y * y + z * z)) * sx, two * (x * y - w * z) * sy, two * (x * z + w * y) * sz
+        b0, b1, b2 = two * (x * y + w * z) * sx, (one - two * (x * x + z * z)) * sy, two * (y * z - w * x) * sz
+        c0, c1, c2 = two * (x * z - w * y) * sx, two * (y * z + w * x) * sy, (one - two * (x * x + y * y)) * sz
+        out[n, 0] = a0 * a0 + a1 * a1 + a2 * a2
+        out[n, 1] = a0 * b0 + a1 * b1 + a2 * b2
+        out[n, 2] = a0 * c0 + a1 * c1 + a2 * c2
+        out[n, 3] = b0 * b0 + b1 * b1 + b2 * b2
+        out[n, 4] = b0 * c0 + b1 * c1 + b2 * c2
+        out[n, 5] = c0 * c0 + c1 * c1 + c2 * c2
+
+
+@compiled()
 @no_type_check
 def _nearest_quaternion(m):
     """Unit quaternion (w >= 0) of the rotation nearest to the left 3x3 of `m`; the identity for a zero matrix."""

@@ -8,18 +8,22 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from runtime import fast_offsets, fast_skinning, offsets, rotations
+from runtime import fast_offsets, offsets, rotations
+from runtime.actor import Layer, Moment
 from runtime.cameras import orbit_camera
 from runtime.compositing import composite
 from runtime.errors import InputError
 from runtime.framing import DISTANCE, ELEVATION, FOV_Y, root_targets
 from runtime.raster import render
-from runtime.skinning import apply_residual, skinning_matrices
+from runtime.stage import Figure
 from runtime.types import Bundle, GaussianSet, Motion
 
 
 class Player:
-    """One clip of a bundle over time. Times are in seconds from the clip's first frame."""
+    """One clip of a bundle at any time, exactly as stored. Times are in seconds from the clip's first frame.
+
+    `runtime.actor` plays: several clips, fades, loops that close.
+    """
 
     def __init__(self, bundle: Bundle, clip: int = 0) -> None:
         """Raises `InputError` where the bundle has no such clip."""
@@ -27,6 +31,8 @@ class Player:
             raise InputError(f"{bundle.manifest.name}: has clips 0 to {len(bundle.clips) - 1}, not {clip}")
         self.bundle = bundle
         self.clip = bundle.clips[clip]
+        self._index = clip
+        self._figure = Figure(bundle)
         self._targets = root_targets(bundle.rig, self.clip.motion)
 
     @property
@@ -77,12 +83,13 @@ class Player:
 
     def gaussians_at(self, time_seconds: int | float, *, residual: bool = True, loop: bool = True) -> GaussianSet:
         """All Gaussians in the world at a time; `residual=False` gives rigid skinning alone."""
-        gaussians = self.bundle.gaussians
-        if residual:
-            gaussians = apply_residual(gaussians, self.clip.residual.moving,
-                                       *self.residual_at(time_seconds, loop=loop))
-        matrices = skinning_matrices(self.bundle.rig, self.motion_at(time_seconds, loop=loop), 0)
-        return fast_skinning.pose_gaussians(gaussians, self.bundle.rig, matrices)
+        before, after, weight = offsets.bracket(self.frame_at(time_seconds, loop=loop), self.frame_count)
+        layer = Layer(clip=self._index, before=before, after=after, weight=weight)
+        moment = Moment(layers=(layer,), residual=residual)
+        self._figure.pose(moment)
+        self._figure.decode(moment)
+        self._figure.skin()
+        return self._figure.gaussians()
 
     def target_at(self, time_seconds: int | float, *, loop: bool = True) -> Float[np.ndarray, " 3"]:
         """What a camera that follows the figure looks at [m]: the root, smoothed."""

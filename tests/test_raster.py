@@ -218,9 +218,3 @@ def test_second_process_takes_kernels_from_the_cache_and_one_thread_draws_the_sa
     one = in_a_fresh_process(NUMBA_NUM_THREADS="1")
     assert two[1] == one[1] == "1"
     assert two[0] == one[0]
-
-
-def test_play_benchmark_measures_every_step_of_a_frame():
-    figures = bench.bench_play(runs=1)
-    assert 0 < figures["residual_ms_min"] < figures["frame_ms_min"]
-    assert figures["moving_gaussians_count"] * 4 == figures["gaussians_count"] == 40_000

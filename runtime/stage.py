@@ -1,0 +1,256 @@
+"""Playing: several actors posed, decoded, skinned and sorted, each frame into the same arrays.
+
+Per frame: pose (J joints) -> decode (M moving Gaussians) -> skin (N Gaussians, with their covariances) -> sort.
+Nothing of size N or M is allocated after construction. `runtime/stage_reference.py` says the same in plain numpy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import no_type_check
+
+import numpy as np
+from jaxtyping import Float, Float32, UInt32
+
+from runtime import _raster_threads, fast_offsets, fast_pose, fast_sort
+from runtime._raster_template import compiled
+from runtime.actor import Layer, Moment
+from runtime.fast_offsets import ROTATIONS, PackedResidual, quaternion, slerp
+from runtime.fast_skinning import covariances, skin
+from runtime.skinning import local_rest_transforms
+from runtime.types import Bundle, GaussianSet
+
+STANDING = np.eye(4)[:3]
+"""The placement [3 4] that leaves an avatar where it is."""
+
+
+@dataclass(frozen=True)
+class PosedArrays:
+    """N Gaussians in the world: rows of one stage, or all of it."""
+
+    means: Float32[np.ndarray, "N 3"]
+    """Centres [m]."""
+    quats: Float32[np.ndarray, "N 4"]
+    """Orientations wxyz, unit."""
+    covariances: Float32[np.ndarray, "N 6"]
+    """xx, xy, xz, yy, yz, zz [m²]."""
+    log_scales: Float32[np.ndarray, "N 3"]
+    """Natural log of the standard deviations [m]."""
+
+    @classmethod
+    def empty(cls, count: int) -> PosedArrays:
+        """Uninitialised."""
+        return cls(*(np.empty((count, width), np.float32) for width in (3, 4, 6, 3)))
+
+    def rows(self, start: int, stop: int) -> PosedArrays:
+        """A view of rows start..stop-1."""
+        return PosedArrays(self.means[start:stop], self.quats[start:stop], self.covariances[start:stop],
+                           self.log_scales[start:stop])
+
+
+class Figure:
+    """One avatar's Gaussians, posed into given arrays."""
+
+    def __init__(self, bundle: Bundle, arrays: PosedArrays | None = None, *,
+                 placement: Float[np.ndarray, "3 4"] = STANDING) -> None:
+        """`arrays` has the bundle's count of rows; `placement` stands the avatar in the world."""
+        gaussians, rig = bundle.gaussians, bundle.rig
+        self.bundle = bundle
+        self.arrays = PosedArrays.empty(gaussians.count) if arrays is None else arrays
+        self.placement = np.ascontiguousarray(placement, np.float64)
+        joints = rig.joint_count
+        self.joints = np.zeros((joints, 3, 4))
+        """`T_world_joint` of the latest pose, its first three rows."""
+        self.matrices = np.zeros((joints, 3, 4))
+        """What skins rest-pose points with the latest pose, [J 3 4]."""
+        self._parents = np.ascontiguousarray(rig.parents, np.int64)
+        rest = rig.T_world_joint_rest.astype(np.float64)
+        self._local_rest = local_rest_transforms(rig).astype(np.float64)
+        self._inverse_rest = np.linalg.inv(rest)
+        self._skin = (np.ascontiguousarray(rig.skin_joints, np.int32),
+                      np.ascontiguousarray(rig.skin_weights, np.float32))
+        self._clips = [(np.ascontiguousarray(clip.motion.root_translations, np.float64),
+                        np.ascontiguousarray(clip.motion.quats_wxyz, np.float64)) for clip in bundle.clips]
+        self._root, self._other_root = np.zeros(3), np.zeros(3)
+        self._quats, self._other_quats = np.zeros((joints, 4)), np.zeros((joints, 4))
+        self._prepare_residuals()
+
+    def _prepare_residuals(self) -> None:
+        """Texels laid out for decoding, and the working arrays of all moving Gaussians of all clips."""
+        gaussians, clips = self.bundle.gaussians, self.bundle.clips
+        moving = [clip.residual.moving for clip in clips]
+        self.rows = np.unique(np.concatenate(moving)) if moving else np.zeros(0, np.int64)
+        self.packed = [PackedResidual.pack(clip.residual) for clip in clips]
+        self._texel_of_row = [np.where(np.isin(self.rows, own), np.searchsorted(own, self.rows), -1) if len(own)
+                              else np.full(len(self.rows), -1) for own in moving]
+        most = max((len(own) for own in moving), default=0)
+        self._values = [np.zeros((3, most), np.float32) for _ in range(4)]
+        self._offsets = np.zeros((len(self.rows), 10), np.float32)
+        self._rest_means = np.array(gaussians.means, np.float32, order="C")
+        self._rest_quats = np.array(gaussians.quats_wxyz, np.float32, order="C")
+        self._scales = np.exp(gaussians.log_scales.astype(np.float32))
+        self._base = tuple(np.ascontiguousarray(values[self.rows], np.float32)
+                           for values in (gaussians.means, gaussians.quats_wxyz, gaussians.log_scales))
+        self.arrays.log_scales[:] = gaussians.log_scales
+        self._decoded = False
+
+    def pose(self, moment: Moment) -> None:
+        """Joints and skinning matrices of a moment."""
+        for index, layer in enumerate(moment.layers):
+            roots, quats = self._clips[layer.clip]
+            root, turned = (self._root, self._quats) if index == 0 else (self._other_root, self._other_quats)
+            fast_pose.sample(roots, quats, layer.before, layer.after, layer.weight, root, turned)
+            for axis, before, after in ((0, layer.before_offset[0], layer.after_offset[0]),
+                                        (2, layer.before_offset[1], layer.after_offset[1])):
+                root[axis] += (1 - layer.weight) * before + layer.weight * after
+            if index:
+                fast_pose.mix(self._root, self._quats, root, turned, layer.share)
+        if not moment.root_motion:
+            self._root[0] = self._root[2] = 0.0
+        fast_pose.skinning_matrices(self._root, self._quats, self._parents, self._local_rest, self._inverse_rest,
+                                    self.placement, self.joints, self.matrices)
+
+    def decode(self, moment: Moment) -> None:
+        """The rest-pose Gaussians of a moment: canonical ones with the residual applied."""
+        if not moment.residual:
+            if self._decoded:
+                self._offsets[:] = 0
+                self._offsets[:, 3] = 1
+                self._apply()
+            self._decoded = False
+            return
+        for index, layer in enumerate(moment.layers):
+            self._decode_layer(layer, 1.0 if index == 0 else layer.share)
+        self._apply()
+        self._decoded = True
+
+    def _decode_layer(self, layer: Layer, share: float) -> None:
+        """Mix one clip's offsets over what the layers below left."""
+        groups = self.packed[layer.clip].groups
+        steps = [group.steps(layer.before, layer.after, 0.0 if index == ROTATIONS else layer.weight)
+                 for index, group in enumerate(groups)]
+        turned = groups[ROTATIONS].steps(layer.after, layer.after, 0.0) if layer.weight else steps[ROTATIONS]
+        self.decode_steps(layer.clip, [*steps, turned], layer.weight, share)
+
+    def decode_steps(self, clip: int, steps: list[tuple[np.ndarray, np.ndarray]], weight: float, share: float) -> None:
+        """Mix a clip's offsets of given texture rows and factors: the three groups', then the later rotations'."""
+        groups = self.packed[clip].groups
+        order = (groups[0], groups[1], groups[2], groups[ROTATIONS])
+        count = groups[0].moving
+        values = [value[:, :count] for value in self._values]
+        for group, step, value in zip(order[:4 if weight else 3], steps, values, strict=False):
+            _raster_threads.run(fast_offsets.accumulate, fast_offsets.blocks(count), group.mean, group.texels, *step,
+                                value)
+        _raster_threads.run(_mix_offsets, len(self.rows), self._texel_of_row[clip], *values, np.float32(weight),
+                            np.float32(share), self._offsets)
+
+    def _apply(self) -> None:
+        _raster_threads.run(_apply_offsets, len(self.rows), self.rows, self._offsets, *self._base, self._rest_means,
+                            self._rest_quats, self.arrays.log_scales, self._scales)
+
+    def skin(self) -> None:
+        """World-space Gaussians and covariances of the latest pose and decoding."""
+        arrays = self.arrays
+        _raster_threads.run(_skin_and_spread, len(arrays.means), self._rest_means, self._rest_quats, *self._skin,
+                            self.matrices, self._scales, arrays.means, arrays.quats, arrays.covariances)
+
+    def gaussians(self) -> GaussianSet:
+        """A copy of the Gaussians as they stand now."""
+        arrays, own = self.arrays, self.bundle.gaussians
+        return GaussianSet(means=arrays.means.copy(), quats_wxyz=arrays.quats.copy(),
+                           log_scales=arrays.log_scales.copy(), opacity_logits=own.opacity_logits, sh0=own.sh0,
+                           labels=own.labels)
+
+
+class Stage:
+    """Several figures in one set of arrays, sorted together."""
+
+    def __init__(self, bundles: list[Bundle], placements: list[np.ndarray] | None = None) -> None:
+        """`placements` [3 4] stand the avatars in the world; by default each where its clips put it."""
+        counts = [bundle.gaussians.count for bundle in bundles]
+        ends = np.cumsum([0, *counts])
+        total = int(ends[-1])
+        self.arrays = PosedArrays.empty(total)
+        placed = placements or [STANDING] * len(bundles)
+        self.figures = [Figure(bundle, self.arrays.rows(int(start), int(stop)), placement=placement)
+                        for bundle, start, stop, placement in zip(bundles, ends[:-1], ends[1:], placed, strict=True)]
+        self.order: UInt32[np.ndarray, " N"] = np.arange(total, dtype=np.uint32)
+        """Rows from the farthest to the nearest."""
+        self._depths = np.zeros(total, np.float32)
+        self._sort_memory = (np.zeros(total, np.uint32), np.zeros(total, np.uint32),
+                             np.zeros((1 << fast_sort.DIGIT_BITS) + 1, np.uint32), np.zeros(total, np.uint32))
+
+    @property
+    def count(self) -> int:
+        """N of all figures together."""
+        return len(self.order)
+
+    def show(self, moments: list[Moment]) -> None:
+        """Pose, decode and skin every figure."""
+        for figure, moment in zip(self.figures, moments, strict=True):
+            figure.pose(moment)
+            figure.decode(moment)
+            figure.skin()
+
+    def sort(self, T_camera_world: Float[np.ndarray, "4 4"]) -> UInt32[np.ndarray, " N"]:
+        """Rows from the farthest to the nearest of a camera."""
+        row = T_camera_world[2].astype(np.float32)
+        _raster_threads.run(fast_sort.depth_keys, self.count, self.arrays.means, row, self._depths)
+        fast_sort.sort_far_to_near(self._depths.view(np.uint32), *self._sort_memory, self.order)
+        return self.order
+
+
+@compiled(error_model="numpy")
+@no_type_check
+def _mix_offsets(begin, end, texel_of_row, d_means, d_rotations, d_log_scales, later_rotations, weight, share, offsets):
+    """Rows begin..end of offsets (mean, quaternion, log scale) move by `share` to a clip's; zero where it has none."""
+    zero, one = np.float32(0), np.float32(1)
+    for row in range(begin, end):
+        m = texel_of_row[row]
+        px, py, pz, lx, ly, lz = zero, zero, zero, zero, zero, zero
+        w, x, y, z = one, zero, zero, zero
+        if m >= 0:
+            px, py, pz = d_means[0, m], d_means[1, m], d_means[2, m]
+            lx, ly, lz = d_log_scales[0, m], d_log_scales[1, m], d_log_scales[2, m]
+            w, x, y, z = quaternion(d_rotations[0, m], d_rotations[1, m], d_rotations[2, m])
+            if weight != zero:
+                bw, bx, by, bz = quaternion(later_rotations[0, m], later_rotations[1, m], later_rotations[2, m])
+                w, x, y, z = slerp(w, x, y, z, bw, bx, by, bz, weight)
+        if share != one:
+            keep = one - share
+            px, py, pz = (keep * offsets[row, 0] + share * px, keep * offsets[row, 1] + share * py,
+                          keep * offsets[row, 2] + share * pz)
+            w, x, y, z = slerp(offsets[row, 3], offsets[row, 4], offsets[row, 5], offsets[row, 6], w, x, y, z, share)
+            lx, ly, lz = (keep * offsets[row, 7] + share * lx, keep * offsets[row, 8] + share * ly,
+                          keep * offsets[row, 9] + share * lz)
+        offsets[row, 0], offsets[row, 1], offsets[row, 2] = px, py, pz
+        offsets[row, 3], offsets[row, 4], offsets[row, 5], offsets[row, 6] = w, x, y, z
+        offsets[row, 7], offsets[row, 8], offsets[row, 9] = lx, ly, lz
+
+
+@compiled(error_model="numpy")
+@no_type_check
+def _apply_offsets(begin, end, rows, offsets, base_means, base_quats, base_log_scales, means, quats, log_scales,
+                   scales):
+    """Rest-pose rows `rows[begin:end]` become their base with its offsets."""
+    for row in range(begin, end):
+        n = rows[row]
+        for c in range(3):
+            means[n, c] = base_means[row, c] + offsets[row, c]
+            log_scales[n, c] = base_log_scales[row, c] + offsets[row, 7 + c]
+            scales[n, c] = np.exp(log_scales[n, c])
+        aw, ax, ay, az = offsets[row, 3], offsets[row, 4], offsets[row, 5], offsets[row, 6]
+        bw, bx, by, bz = base_quats[row, 0], base_quats[row, 1], base_quats[row, 2], base_quats[row, 3]
+        quats[n, 0] = aw * bw - ax * bx - ay * by - az * bz
+        quats[n, 1] = aw * bx + ax * bw + ay * bz - az * by
+        quats[n, 2] = aw * by - ax * bz + ay * bw + az * bx
+        quats[n, 3] = aw * bz + ax * by - ay * bx + az * bw
+
+
+@compiled()
+@no_type_check
+def _skin_and_spread(begin, end, rest_means, rest_quats, skin_joints, skin_weights, matrices, scales, means, quats,
+                     spread):
+    """Skin rows begin..end, then their covariances while the rows are in the cache."""
+    skin(begin, end, rest_means, rest_quats, skin_joints, skin_weights, matrices, means, quats)
+    covariances(begin, end, quats, scales, spread)
