@@ -31,7 +31,7 @@ ani3d bakes the cloth of a video prior into a rigged 3D Gaussian person, and pla
 """
 
 EXPORT_EPILOG = """\
-FORMAT  one frame       ply | compressed-ply | spz | sog | splat
+FORMAT  one frame       ply | compressed-ply | spz | sog | splat | glb-still
         numbered files  ply-sequence | compressed-ply-sequence | spz-sequence | sog-sequence   (-o is a folder)
         animated        glb    KHR_gaussian_splatting with skin, morph targets and animation: no code of ours needed
                         usd    OpenUSD ParticleField3DGaussianSplat, time-sampled

@@ -69,7 +69,7 @@ Reader = Callable[..., GaussianSet]
 """`read(path, *, axes=None)` of a format."""
 
 
-def _still(module: str) -> Callable[[], Writer]:
+def _module(module: str) -> Callable[[], Writer]:
     """Loader of the `write` of a format's module."""
     return lambda: import_module(f"export_formats.{module}").write
 
@@ -85,11 +85,13 @@ def _reader(module: str) -> Callable[[], Reader]:
 
 
 WRITERS: dict[str, Callable[[], Writer]] = {
-    "ply": _still("ply"), "ply-sequence": _sequence("ply"),
-    "compressed-ply": _still("compressed_ply"), "compressed-ply-sequence": _sequence("compressed_ply"),
-    "spz": _still("spz"), "spz-sequence": _sequence("spz"),
-    "sog": _still("sog"), "sog-sequence": _sequence("sog"),
-    "splat": _still("splat"),
+    "ply": _module("ply"), "ply-sequence": _sequence("ply"),
+    "compressed-ply": _module("compressed_ply"), "compressed-ply-sequence": _sequence("compressed_ply"),
+    "spz": _module("spz"), "spz-sequence": _sequence("spz"),
+    "sog": _module("sog"), "sog-sequence": _sequence("sog"),
+    "splat": _module("splat"),
+    "glb": _module("gltf"), "glb-still": lambda: import_module("export_formats.gltf").write_still,
+    "usd": _module("usd"),
 }
 """Format name of `ani3d export --to` -> loader of its writer."""
 
