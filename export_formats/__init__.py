@@ -91,7 +91,7 @@ WRITERS: dict[str, Callable[[], Writer]] = {
     "sog": _module("sog"), "sog-sequence": _sequence("sog"),
     "splat": _module("splat"),
     "glb": _module("gltf"), "glb-still": lambda: import_module("export_formats.gltf").write_still,
-    "usd": _module("usd"),
+    "usd": _module("usd"), "vat": _module("vat"),
 }
 """Format name of `ani3d export --to` -> loader of its writer."""
 
