@@ -128,6 +128,37 @@ def test_stochastic_sampling_reaches_the_prior_where_the_ode_does_not() -> None:
     assert 1 > spread[0] > spread[1] > spread[2] > 0.5
 
 
+PRIOR_MEAN = torch.tensor([1.0, -0.5], dtype=torch.float64)
+PRIOR_COVARIANCE = torch.tensor([[0.16, 0.10], [0.10, 0.25]], dtype=torch.float64)
+
+
+def _correlated_velocity(x: torch.Tensor, sigma: float) -> torch.Tensor:
+    """The exact velocity of data drawn from N(PRIOR_MEAN, PRIOR_COVARIANCE), x [S 2]."""
+    noised = (1 - sigma) ** 2 * PRIOR_COVARIANCE + sigma**2 * torch.eye(2, dtype=torch.float64)
+    gain = (1 - sigma) * PRIOR_COVARIANCE @ torch.linalg.inv(noised)
+    return (x - PRIOR_MEAN - (x - (1 - sigma) * PRIOR_MEAN) @ gain.T) / sigma
+
+
+def test_stochastic_sampling_lands_on_mean_and_covariance_where_the_ode_does_not() -> None:
+    # With gamma as small as the step, (8) is a Langevin step of the flow's own noise: it keeps every level's exact
+    # distribution and forgets the start. Measured over 20,000 samples: mean off by 0.008 and covariance by 2 %; the
+    # ODE keeps 0.18 and 0.21 of the start's offset. The paper's gamma = sigma in 18 steps forgets as well, and
+    # shrinks the covariance to 0.63 of the prior's (0.92 in 400 steps).
+    y = torch.tensor([6.0, -5.0], dtype=torch.float64).expand(20_000, 2).contiguous()
+
+    def moments(steps: int, gamma: float | str) -> tuple[torch.Tensor, torch.Tensor]:
+        config = SamplingConfig(steps=steps, gamma=gamma, guidance=0.0)
+        out = sample(_correlated_velocity, y, torch.zeros_like(y), config=config, seed=1)
+        return (out.mean(0) - PRIOR_MEAN).abs().max(), torch.cov(out.T) / PRIOR_COVARIANCE
+
+    off, ratio = moments(400, 0.02)
+    assert off < 0.02  # four standard errors of the mean are 0.014
+    assert (ratio - 1).abs().max() < 0.06  # and of a variance 4 %; 400 steps lose 2 %
+    assert moments(400, 0.0)[0] > 0.15
+    off, ratio = moments(18, "sigma")
+    assert off < 0.02 and ratio.max() < 0.75
+
+
 def test_noise_is_a_function_of_seed_and_step() -> None:
     like = torch.empty(4, 4)
     assert torch.equal(step_noise(like, seed=3, step=1), step_noise(like, seed=3, step=1))
