@@ -49,8 +49,8 @@ LOST_STEPS = {
     "exr-half": "positions beyond 2^-11 of their distance from the origin (0.5 mm at 1 m), angles beyond 0.1 degrees",
     "exr-float": "nothing of the values themselves",
     "png": "positions beyond 2e-5 of the bounds, angles beyond 1 degree, sizes beyond 1/510 of their logarithm's range"}
-OPENS_WITH = ("shaders of Unity, Unreal, Godot, Houdini. SideFX's VAT 3.0 materials want a mesh of Houdini's and flags in "
-              "its bounds' digits: set frame count, rate, bounds and the two-texture switch from the JSON")
+OPENS_WITH = ("shaders of Unity, Unreal, Godot, Houdini. SideFX's VAT 3.0 materials want a mesh of Houdini's and flags "
+              "in its bounds' digits: set frame count, rate, bounds and the two-texture switch from the JSON")
 
 
 @dataclass(frozen=True)
