@@ -1,0 +1,131 @@
+"""Pictures of what was imported: an avatar from four sides, a motion over time, a skeleton's sticks. Pillow images.
+
+World y-up, metres. Every panel shows its whole subject; the floor of motions is a line at y = 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+from PIL import Image, ImageDraw
+
+from baker.avatar import Avatar
+from baker.motion_files.skeleton import SkeletonClip
+from runtime.cameras import orbit_camera
+from runtime.fast_skinning import pose_gaussians
+from runtime.raster import render
+from runtime.skinning import joint_transforms, skinning_matrices
+from runtime.types import Camera, GaussianSet, Motion
+
+PANEL = (260, 420)
+"""Width and height of one panel [px]."""
+BACKGROUND = (0.93, 0.93, 0.93)
+FOV = math.radians(30.0)
+
+
+def avatar_sheet(gaussians: GaussianSet, *, caption: str = "", joints: np.ndarray | None = None,
+                 parents: np.ndarray | None = None) -> Image.Image:
+    """The Gaussians from the front, left, back and right, and, where given, the skeleton over them."""
+    panels = []
+    for view, name in enumerate(("front", "left", "back", "right")):
+        camera = frame_camera(gaussians.means, azimuth=view * math.pi / 2)
+        image = panel(gaussians, camera)
+        if joints is not None and parents is not None:
+            draw_sticks(image, joints, parents, camera)
+        panels.append((image, name))
+    return sheet(panels, caption)
+
+
+def motion_sheet(avatar: Avatar, motion: Motion, *, count: int = 8, caption: str = "",
+                 azimuth: float = math.radians(25)) -> Image.Image:
+    """`count` moments of the avatar in motion, in a row, seen half from its left."""
+    panels = []
+    for frame in np.unique(np.linspace(0, motion.frames - 1, count).round().astype(int)):
+        posed = pose_gaussians(avatar.gaussians, avatar.rig, skinning_matrices(avatar.rig, motion, int(frame)))
+        camera = frame_camera(posed.means, azimuth=azimuth, height=_height(avatar.gaussians))
+        image = panel(posed, camera)
+        _floor(image, camera, posed.means)
+        joints = joint_transforms(avatar.rig, motion, int(frame))[:, :3, 3]
+        draw_sticks(image, joints, avatar.rig.parents, camera, color=(255, 80, 0), width=1)
+        panels.append((image, f"{frame / motion.fps:.2f} s"))
+    return sheet(panels, caption)
+
+
+def clip_sheet(clip: SkeletonClip, *, count: int = 8, caption: str = "") -> Image.Image:
+    """The rest pose and `count` moments of a clip's sticks, in the file's own axes as upright as they are known."""
+    moments = [(clip.rest_positions, "rest")]
+    for frame in np.unique(np.linspace(0, clip.frames - 1, count).round().astype(int)):
+        moments.append((clip.positions[frame], f"{frame / clip.fps:.2f} s"))
+    size = max(float(np.ptp(p, axis=0).max()) for p, _ in moments) or 1.0
+    panels = []
+    for positions, name in moments:
+        image = Image.new("RGB", PANEL, _color(BACKGROUND))
+        scaled = (positions - 0.5 * (positions.min(0) + positions.max(0))) / size * 1.8
+        camera = frame_camera(scaled, azimuth=math.radians(25), height=1.8)
+        draw_sticks(image, scaled, clip.parents, camera, color=(0, 70, 160))
+        panels.append((image, name))
+    return sheet(panels, caption)
+
+
+def frame_camera(points: Float[np.ndarray, "N 3"], *, azimuth: float, height: float | None = None,
+                 elevation: float = 0.05, size: tuple[int, int] = PANEL) -> Camera:
+    """A camera that sees nearly all points (the outer 0.1 % may be strays), `height` [m] tall or their own."""
+    low, high = np.quantile(points, 0.001, axis=0), np.quantile(points, 0.999, axis=0)
+    extent = max(float((high - low)[1]), 0.75 * float(np.hypot(*(high - low)[[0, 2]])), height or 0.0, 1e-3)
+    return orbit_camera(0.5 * (low + high).astype(np.float64), azimuth=azimuth, elevation=elevation,
+                        distance=1.12 * extent / (2 * math.tan(FOV / 2)) + 0.3 * extent, fov_y=FOV, size=size)
+
+
+def panel(gaussians: GaussianSet, camera: Camera) -> Image.Image:
+    """One view of Gaussians over the background."""
+    rgba = render(gaussians, camera).rgba
+    rgb = rgba[..., :3] + (1 - rgba[..., 3:]) * np.asarray(BACKGROUND, np.float32)
+    return Image.fromarray((np.clip(rgb, 0, 1) * 255 + 0.5).astype(np.uint8))
+
+
+def draw_sticks(image: Image.Image, joints: np.ndarray, parents: np.ndarray, camera: Camera, *,
+                color: tuple[int, int, int] = (220, 30, 30), width: int = 2) -> None:
+    """Bones as lines and joints as dots, over everything."""
+    view = joints @ camera.T_camera_world[:3, :3].T + camera.T_camera_world[:3, 3]
+    depth = np.maximum(view[:, 2], 1e-6)
+    x, y = camera.fx * view[:, 0] / depth + camera.cx, camera.fy * view[:, 1] / depth + camera.cy
+    draw = ImageDraw.Draw(image)
+    for i, parent in enumerate(parents):
+        if parent >= 0:
+            draw.line([(x[parent], y[parent]), (x[i], y[i])], fill=color, width=width)
+        draw.ellipse([x[i] - width, y[i] - width, x[i] + width, y[i] + width], fill=color)
+
+
+def sheet(panels: Sequence[tuple[Image.Image, str]], caption: str, *, columns: int = 9) -> Image.Image:
+    """Panels in rows with their names, and a caption above."""
+    width, height = panels[0][0].size
+    rows = math.ceil(len(panels) / columns)
+    across = min(len(panels), columns)
+    top = 22 if caption else 0
+    whole = Image.new("RGB", (across * width, top + rows * height), (255, 255, 255))
+    draw = ImageDraw.Draw(whole)
+    if caption:
+        draw.text((6, 5), caption[: across * width // 6], fill=(0, 0, 0))
+    for i, (image, name) in enumerate(panels):
+        x, y = i % columns * width, top + i // columns * height
+        whole.paste(image, (x, y))
+        draw.text((x + 6, y + 5), name, fill=(0, 0, 0))
+    return whole
+
+
+def _floor(image: Image.Image, camera: Camera, means: np.ndarray) -> None:
+    centre = means.mean(0)
+    square = ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))
+    corners = np.array([[centre[0] + dx, 0.0, centre[2] + dz] for dx, dz in square])
+    draw_sticks(image, corners, np.array([3, 0, 1, 2]), camera, color=(150, 150, 150), width=1)
+
+
+def _height(gaussians: GaussianSet) -> float:
+    return float(np.ptp(np.quantile(gaussians.means[:, 1], [0.001, 0.999])))
+
+
+def _color(rgb: tuple[float, float, float]) -> tuple[int, int, int]:
+    return tuple(int(255 * c + 0.5) for c in rgb)  # type: ignore[return-value]
