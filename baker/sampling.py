@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Literal
 
@@ -81,16 +82,27 @@ def sample(velocity: Velocity, y: Tensor, mask: Tensor, *, config: SamplingConfi
     sigmas = config.sigmas
     x = sigmas[0] * step_noise(y, seed=seed, step=0) + (1 - sigmas[0]) * y                             # (6)
     for step, (sigma, following) in enumerate(pairwise(sigmas)):
-        v = velocity(x, sigma)
-        # (1 - s') x0 + s' x1 with x0 = x - s v (3) and x1 = x + (1 - s) v (4) is x + (s' - s) v      (5)
-        moved = x + (following - sigma) * v
-        pull = config.guidance * (1.0 if config.guidance_form == "paper" else 1 - sigma)
-        if pull:
-            moved = moved + (1 - following) * pull * mask * (y - (x - sigma * v))                    # (10)
-        gamma = sigma if config.gamma == "sigma" else float(config.gamma)
-        if gamma and following:
-            x1 = x + (1 - sigma) * v
-            fresh = (1 - gamma) ** 0.5 * x1 + gamma**0.5 * step_noise(x, seed=seed, step=step + 1)    # (8)
-            moved = moved + following * (fresh - x1)
-        x = moved
+        x = guided_step(x, velocity(x, sigma), sigma, following, y=y, mask=mask, gamma=config.gamma,
+                        guidance=config.guidance, guidance_form=config.guidance_form,
+                        noise=partial(step_noise, x, seed=seed, step=step + 1))
     return x
+
+
+def guided_step(x: Tensor, v: Tensor, sigma: float, following: float, *, y: Tensor | None, mask: Tensor | None,
+                gamma: float | str, guidance: float, guidance_form: str, noise: Callable[[], Tensor]) -> Tensor:
+    """One step of Algorithm 1, from level `sigma` to `following`; settings as in `SamplingConfig`.
+
+    Without `y` or without `mask` there is no guidance. `noise` draws fresh noise of x's shape and is called only
+    where some is needed.
+    """
+    # (1 - s') x0 + s' x1 with x0 = x - s v (3) and x1 = x + (1 - s) v (4) is x + (s' - s) v              (5)
+    moved = x + (following - sigma) * v
+    pull = guidance * (1.0 if guidance_form == "paper" else 1 - sigma)
+    if pull and y is not None and mask is not None:
+        moved = moved + (1 - following) * pull * mask * (y - (x - sigma * v))                        # (10)
+    share = sigma if gamma == "sigma" else float(gamma)
+    if share and following:
+        x1 = x + (1 - sigma) * v
+        fresh = (1 - share) ** 0.5 * x1 + share**0.5 * noise()                                        # (8)
+        moved = moved + following * (fresh - x1)
+    return moved
