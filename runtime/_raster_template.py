@@ -1,24 +1,36 @@
-"""One numba function per channel count, from one text.
+"""One numba function per channel count, from one text, and numba's cache made safe.
 
-A blending kernel is fast only when its channel loop is unrolled into scalars: with a run-time channel count the
-compiler cannot prove that colours and accumulators do not overlap, and drops vector instructions (6x slower,
-facts §4). So a kernel is written once as a text in which every line that mentions `$c` stands for one line per
-channel, and `$K` for the number of channels.
+The accumulators of a blending kernel must be registers, one per channel, so the number of channels is part of the
+code. A kernel is written once as a text in which every line that mentions `$c` stands for one line per channel, and
+`$K` for the number of channels.
 
-The text is compiled under the file name of the module that holds it. numba's on-disk cache then treats the result
-like any function of that module: it lies in the module's `__pycache__` (in the user's cache folder when the
-installation is read-only) and is dropped when the module's file changes.
+numba keeps compiled code beside a module and drops it when that module's file changes, but not when a constant or
+an inlined function of another module does. So the name under which a kernel is kept holds a digest of the sources
+of all the rasteriser's modules of `runtime`.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from numba import njit
 
 MAX_CHANNELS = 64
 """Most channels of one kernel: compile time and registers grow with them."""
+
+
+def _digest() -> str:
+    total = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("_raster_*.py")):
+        total.update(path.read_bytes())
+    return total.hexdigest()[:12]
+
+
+SOURCES = _digest()
+"""Changes when any module does that a kernel's code may come from."""
 
 
 def expand(template: str, *, channels: int) -> str:
@@ -30,13 +42,17 @@ def expand(template: str, *, channels: int) -> str:
 
 
 def specialise(template: str, *, channels: int, module: dict[str, Any], options: dict[str, Any]) -> Callable[..., Any]:
-    """The kernel `kernel_$K` of a template, compiled by numba with `options`; `module` is its module's globals."""
+    """The kernel `kernel_$K` of a template, compiled by numba with `options`; `module` is its module's globals.
+
+    The text is compiled under the file name of that module, so that numba keeps the result in its `__pycache__` (in
+    the user's cache folder when the installation is read-only).
+    """
     if not 1 <= channels <= MAX_CHANNELS:
         raise ValueError(f"{channels} channels: between 1 and {MAX_CHANNELS} can be blended in one pass")
     code = compile(expand(template, channels=channels), module["__file__"], "exec")
     # `__name__` of these globals is what a cached function re-imports; a copy keeps the module free of the names.
     scope = dict(module)
-    exec(code, scope)  # our own text above, no outside input
+    exec(code, scope)  # our own text, no outside input
     return compiled(**options)(scope[f"kernel_{channels}"])
 
 
@@ -46,6 +62,7 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any
     Kernels also wear `@no_type_check`: tests wrap every other function to check shapes, which numba cannot compile.
     """
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        function.__qualname__ += f"-{SOURCES}"
         try:
             return njit(cache=True, nogil=True, **options)(function)
         except RuntimeError as error:

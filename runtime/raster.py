@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, Int32
+from jaxtyping import Float, Float32, Int32, UInt32
 
-from runtime import _raster_project, _raster_threads
+from runtime import _raster_bin, _raster_project, _raster_threads
 from runtime._raster_blend import blend_forward
 from runtime.types import Camera, GaussianSet
 
@@ -81,21 +81,27 @@ def project(means: Float[np.ndarray, "N 3"], quats_wxyz: Float[np.ndarray, "N 4"
     count, color_count = colors.shape
     splats = np.empty((count, 8), np.float32)
     channels = np.empty((count, color_count + 1), np.float32)
+    rects = np.empty((count, 4), np.int32)
     view, pinhole = camera_arrays(camera)
-    _raster_threads.run(_raster_project.project, count, _plain(means), _plain(quats_wxyz), _plain(scales),
-                        _plain(opacities), _plain(colors), view, pinhole, splats, channels)
-    tile_starts, ids, slots, first_slot = _raster_project.bin_tiles(
-        splats, channels.view(np.uint32), camera.width, camera.height)
+    _raster_threads.run_taking(_raster_project.project, count, _plain(means), _plain(quats_wxyz), _plain(scales),
+                        _plain(opacities), _plain(colors), view, pinhole, splats, channels, rects)
+    tile_starts, ids, slots, first_slot = _raster_bin.bin_tiles(
+        splats, channels.view(np.uint32), rects, camera.width, camera.height)
     return Splats(width=camera.width, height=camera.height, splats=splats, channels=channels,
                   tile_starts=tile_starts, ids=ids, slots=slots, first_slot=first_slot)
 
 
 def blend(splats: Splats, image: Float32[np.ndarray, " pixels"], image_stride: int,
-          alpha: Float32[np.ndarray, " alphas"], alpha_stride: int, depth: Float32[np.ndarray, " depths"]) -> None:
-    """Blend into flat arrays, a pixel's values `stride` floats apart."""
-    kernel = blend_forward(splats.channels.shape[1])
-    _raster_threads.run(kernel, len(splats.tile_starts) - 1, splats.splats, splats.channels, splats.tile_starts,
-                        splats.ids, splats.width, splats.height, image, image_stride, alpha, alpha_stride, depth)
+          alpha: Float32[np.ndarray, " alphas"], alpha_stride: int,
+          depth: Float32[np.ndarray, " depths"]) -> UInt32[np.ndarray, " I"]:
+    """Blend into flat arrays, a pixel's values `stride` floats apart; returns the pieces of its tile that each
+    intersection was blended into (`runtime/_raster_blend.py`)."""
+    touched = np.empty(len(splats.ids), np.uint32)
+    _raster_threads.run_taking(
+        blend_forward(splats.channels.shape[1]), len(splats.tile_starts) - 1, splats.splats, splats.channels,
+        splats.tile_starts, splats.ids, splats.width, splats.height, image, image_stride, alpha, alpha_stride, depth,
+        touched)
+    return touched
 
 
 def camera_arrays(camera: Camera) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@
 
 Blending is walked front to back again; what lies behind a contribution is the total minus what came before, so no
 per-pixel list is kept. Each tile intersection writes its gradient to its own row of a buffer, and each Gaussian sums
-its rows in order: no atomics, so two runs agree bit for bit.
+its rows in order: no atomic sums, so two runs agree bit for bit.
 """
 
 from __future__ import annotations
@@ -16,26 +16,59 @@ import numpy as np
 
 from runtime._raster_blend import (  # noqa: F401  the kernel text uses them
     ALPHA_MAX,
-    ALPHA_MIN,
     BLEND_OPTIONS,
     HALF,
     ONE,
-    T_MIN,
+    PIECES,
     ZERO,
-    exp,
+    aligned,
+    contribution,
     f4,
+    fill_lines,
+    place,
+    u4,
 )
-from runtime._raster_project import GUARD, PROJECT_OPTIONS, TILE  # noqa: F401
+from runtime._raster_project import CHUNK, GUARD, PROJECT_OPTIONS
+from runtime._raster_project import TILE as TILE
+from runtime._raster_simd import (  # noqa: F401  the kernel text uses them
+    LANES,
+    both,
+    fma,
+    greater,
+    load,
+    lowest_bit,
+    ramp_by_8,
+    ramp_of_8,
+    select,
+    splat,
+    store,
+    sums,
+    take,
+)
 from runtime._raster_template import compiled, specialise
 
 GEOMETRY = 6
-"""Gradient columns before the channels': centre x, y; inverse covariance a, b, c; opacity."""
+"""Gradient columns before the channels': sums over pixels of p, p u, p v, p u^2, p u v, p v^2; p is the gradient by the
+splat's falloff exp(-(u^2 + v^2)), over the opacity."""
+
+
+def row_width(channels: int) -> int:
+    """Floats of one intersection's gradient: whole vectors."""
+    return -(-(GEOMETRY + channels) // LANES) * LANES
+
 
 BACKWARD = '''
-def kernel_$K(begin, end, splats, channels, tile_starts, ids, slots, width, height, image, alpha, depth,
+def kernel_$K(counter, tiles, splats, channels, tile_starts, ids, slots, touched, width, height, image, alpha, depth,
               grad_image, grad_alpha, grad_depth, rows_out):
     tiles_x = (width + TILE - 1) // TILE
-    for t in range(begin, end):
+    # A piece: transmittance, what is still to come of sum(gradient * output), the output's gradient per channel.
+    tile = aligned(($K + 2) * TILE * TILE)
+    lines = np.empty(2 * PIECES, f4)
+    column, row = ramp_by_8(), ramp_of_8()
+    while True:
+        t = take(counter)
+        if t >= tiles:
+            break
         first = tile_starts[t]
         last = tile_starts[t + 1]
         if first == last:
@@ -44,158 +77,128 @@ def kernel_$K(begin, end, splats, channels, tile_starts, ids, slots, width, heig
         tx = t % tiles_x * TILE
         rows = min(TILE, height - ty)
         cols = min(TILE, width - tx)
-        alive = rows
-        # Planes: transmittance, what is still to come of sum(gradient * output), the output's gradient per channel.
-        B = np.zeros(($K + 2) * 256, f4)
-        Q = np.zeros(($K + 6) * TILE, f4)
-        stopped = np.zeros(TILE, np.uint8)
-        for r in range(rows):
+        tile[:] = ZERO
+        for r in range(TILE):
             for l in range(TILE):
-                i = r * TILE + l
-                if l >= cols:
-                    B[i] = f4(-1)
+                i = place(r, l)
+                i = i // LANES * (($K + 2) * LANES) + i % LANES
+                if r >= rows or l >= cols:
+                    tile[i] = -ONE
                     continue
                 pixel = (ty + r) * width + tx + l
-                B[i] = ONE
+                tile[i] = ONE
                 total = grad_depth[pixel] * depth[pixel] - grad_alpha[pixel] * (ONE - alpha[pixel])
                 for c in range($K - 1):
                     g_c = grad_image[pixel * ($K - 1) + c]
-                    B[(2 + c) * 256 + i] = g_c
+                    tile[i + (2 + c) * LANES] = g_c
                     total += g_c * image[pixel * ($K - 1) + c]
-                B[($K + 1) * 256 + i] = grad_depth[pixel]
-                B[256 + i] = total
+                tile[i + ($K + 1) * LANES] = grad_depth[pixel]
+                tile[i + LANES] = total
         for k in range(first, last):
-            slot = np.uint32(slots[k])
-            if alive <= 0:
-                for j in range($K + 6):
-                    rows_out[slot, j] = ZERO
+            out = np.int64(slots[k]) * $WIDTH
+            todo = touched[k]
+            if todo == u4(0):
+                for j in range($WIDTH):
+                    rows_out[out + j] = ZERO
                 continue
-            g = np.uint32(ids[k])
-            gx = splats[g, 0] - f4(tx) - HALF
-            gy = splats[g, 1] - f4(ty) - HALF
-            cA = splats[g, 2]
-            cb = splats[g, 3]
-            cC = splats[g, 4]
-            ca = -HALF * cA
-            cc = -HALF * cC
-            opacity = splats[g, 5]
-            reach = splats[g, 7]
-            color$c = channels[g, $c]
-            r0 = int(math.ceil(max(gy - reach, ZERO)))
-            r1 = int(math.floor(min(gy + reach, f4(rows - 1))))
-            Q[:] = ZERO
-            for r in range(r0, r1 + 1):
-                if stopped[r]:
-                    continue
-                dy = f4(r) - gy
-                k1 = -cb * dy
-                k0 = cc * dy * dy
-                b = np.uint32(r * TILE)
-                for l in range(np.uint32(TILE)):
-                    grad$c = B[b + l + np.uint32($c * 256 + 512)]
-                    gain = ZERO
-                    gain += grad$c * color$c
-                    dx = f4(l) - gx
-                    s = (ca * dx + k1) * dx + k0
-                    e = exp(max(s, f4(-6)))
-                    raw = e * opacity
-                    a = min(raw, ALPHA_MAX)
-                    T = B[b + l]
-                    rest = ONE - a
-                    T_next = T * rest
-                    drawn = (s <= ZERO) & (a >= ALPHA_MIN) & (T > ZERO)
-                    use = drawn & (T_next > T_MIN)
-                    stop = drawn & (T_next <= T_MIN)
-                    w = a * T if use else ZERO
-                    behind = B[b + l + np.uint32(256)] - w * gain
-                    B[b + l + np.uint32(256)] = behind
-                    d_alpha = T * gain - behind / rest
-                    d_alpha = d_alpha if (use & (raw < ALPHA_MAX)) else ZERO
-                    d_opacity = d_alpha * e
-                    d_s = d_opacity * opacity
-                    mx = d_s * dx
-                    my = d_s * dy
-                    Q[l] += d_opacity
-                    Q[l + np.uint32(16)] += mx * dx
-                    Q[l + np.uint32(32)] += my * dx
-                    Q[l + np.uint32(48)] += my * dy
-                    Q[l + np.uint32(64)] += mx
-                    Q[l + np.uint32(80)] += my
-                    Q[l + np.uint32($c * 16 + 96)] += w * grad$c
-                    v = T_next if use else T
-                    B[b + l] = -v if stop else v
-            if (k & 7) == 7:
-                for r in range(r0, r1 + 1):
-                    if not stopped[r]:
-                        most = f4(-1)
-                        b = np.uint32(r * TILE)
-                        for l in range(np.uint32(TILE)):
-                            most = max(most, B[b + l])
-                        if most <= ZERO:
-                            stopped[r] = 1
-                            alive -= 1
-            s_opacity = ZERO
-            s_xx = ZERO
-            s_xy = ZERO
-            s_yy = ZERO
-            s_x = ZERO
-            s_y = ZERO
-            s_color$c = ZERO
-            for l in range(np.uint32(TILE)):
-                s_opacity += Q[l]
-                s_xx += Q[l + np.uint32(16)]
-                s_xy += Q[l + np.uint32(32)]
-                s_yy += Q[l + np.uint32(48)]
-                s_x += Q[l + np.uint32(64)]
-                s_y += Q[l + np.uint32(80)]
-                s_color$c += Q[l + np.uint32($c * 16 + 96)]
-            rows_out[slot, 0] = cA * s_x + cb * s_y
-            rows_out[slot, 1] = cb * s_x + cC * s_y
-            rows_out[slot, 2] = -HALF * s_xx
-            rows_out[slot, 3] = -s_xy
-            rows_out[slot, 4] = -HALF * s_yy
-            rows_out[slot, 5] = s_opacity
-            rows_out[slot, np.uint32($c + 6)] = s_color$c
+            g = u4(ids[k])
+            A = splats[g, 2]
+            B = splats[g, 3]
+            D = splats[g, 4]
+            fill_lines(A, B, D, f4(tx) + HALF - splats[g, 0], f4(ty) + HALF - splats[g, 1], lines)
+            u_lanes = fma(splat(A), column, splat(B) * row)
+            v_lanes = splat(D) * row
+            opacity = splat(splats[g, 5])
+            color$c = splat(channels[g, $c])
+            s_0 = splat(ZERO)
+            s_u = splat(ZERO)
+            s_v = splat(ZERO)
+            s_uu = splat(ZERO)
+            s_uv = splat(ZERO)
+            s_vv = splat(ZERO)
+            s_color$c = splat(ZERO)
+            while todo != u4(0):
+                j = lowest_bit(todo)
+                todo &= todo - u4(1)
+                b = j * u4(($K + 2) * LANES)
+                u = u_lanes + splat(lines[j])
+                v = v_lanes + splat(lines[j + u4(PIECES)])
+                T = load(tile, b)
+                e, raw, a, w, T_behind, drawn = contribution(u, v, opacity, T)
+                store(tile, b, T_behind)
+                gain = splat(ZERO)
+                gain = fma(load(tile, b + u4($c * LANES + 2 * LANES)), color$c, gain)
+                s_color$c = fma(w, load(tile, b + u4($c * LANES + 2 * LANES)), s_color$c)
+                behind = load(tile, b + u4(LANES)) - w * gain
+                store(tile, b + u4(LANES), behind)
+                by_alpha = T * gain - behind / (splat(ONE) - a)
+                p = select(both(drawn, greater(splat(ALPHA_MAX), raw)), by_alpha * e, splat(ZERO))
+                p_u = p * u
+                p_v = p * v
+                s_0 = s_0 + p
+                s_u = s_u + p_u
+                s_v = s_v + p_v
+                s_uu = fma(p_u, u, s_uu)
+                s_uv = fma(p_u, v, s_uv)
+                s_vv = fma(p_v, v, s_vv)
+$STORES
 '''
 
 
 @functools.cache
 def blend_backward(channels: int) -> Callable[..., Any]:
-    """Backward of `runtime._raster_blend.blend_forward`: for the tiles begin..end, writes `rows_out
-    [I 6+K]`, one row per intersection.
+    """Backward of `runtime._raster_blend.blend_forward` for the tiles that `counter` hands out: writes `rows_out
+    [I row_width]`, flat, one row per intersection.
 
     Images and their gradients are flat; `image` holds K - 1 values a pixel.
     """
-    return specialise(BACKWARD, channels=channels, module=globals(), options=BLEND_OPTIONS)
-
-
-@compiled(error_model="numpy")
-@no_type_check
-def sum_rows(begin, end, rows, first_slot, sums):
-    """Each Gaussian's gradient `sums [N S]` from its rows of [I S], always summed in the same order."""
-    for i in range(begin, end):
-        sums[i, :] = ZERO
-        for k in range(first_slot[i], first_slot[i + 1]):
-            for j in range(sums.shape[1]):
-                sums[i, j] += rows[k, j]
+    names = ["s_0", "s_u", "s_v", "s_uu", "s_uv", "s_vv", *(f"s_color{c}" for c in range(channels))]
+    stores = [f"            store(rows_out, out + {at}, sums(({', '.join(names[at:at + LANES])},)))"
+              for at in range(0, len(names), LANES)]
+    text = BACKWARD.replace("$STORES", "\n".join(stores)).replace("$WIDTH", str(row_width(channels)))
+    return specialise(text, channels=channels, module=globals(), options=BLEND_OPTIONS)
 
 
 @compiled(**PROJECT_OPTIONS)
 @no_type_check
-def project_backward(begin, end, means, quats, scales, opacities, view, pinhole, splats, sums, grad_means,
-                     grad_quats, grad_scales, grad_opacities):
-    """Fill the gradients of the first four from `sums`; culled Gaussians get zero."""
-    fx, fy, cx, cy, width, height = pinhole[0], pinhole[1], pinhole[2], pinhole[3], pinhole[4], pinhole[5]
-    left, right = -cx / fx - GUARD * width / fx, (width - cx) / fx + GUARD * width / fx
+def project_backward(counter, count, means, quats, scales, opacities, view, pinhole, splats, rows, width, first_slot,
+                     grad_means, grad_quats, grad_scales, grad_opacities, grad_colors, grad_centers):
+    """Sum each Gaussian's rows of `rows`, `width` floats wide, always in the same order, and fill the gradients;
+    culled Gaussians get zero."""
+    while True:
+        begin = take(counter) * CHUNK
+        if begin >= count:
+            break
+        _project_rows_backward(begin, min(begin + CHUNK, count), means, quats, scales, opacities, view, pinhole, splats,
+                               rows, width, first_slot, grad_means, grad_quats, grad_scales, grad_opacities,
+                               grad_colors, grad_centers)
+
+
+@compiled(**PROJECT_OPTIONS)
+@no_type_check
+def _project_rows_backward(begin, end, means, quats, scales, opacities, view, pinhole, splats, rows, width, first_slot,
+                           grad_means, grad_quats, grad_scales, grad_opacities, grad_colors, grad_centers):
+    fx, fy, cx, cy, image_width, height = pinhole[0], pinhole[1], pinhole[2], pinhole[3], pinhole[4], pinhole[5]
+    left, right = -cx / fx - GUARD * image_width / fx, (image_width - cx) / fx + GUARD * image_width / fx
     top, bottom = -cy / fy - GUARD * height / fy, (height - cy) / fy + GUARD * height / fy
+    colors = grad_colors.shape[1]
+    total = np.empty(width, f4)
     for i in range(begin, end):
+        for at in range(0, width, LANES):
+            part = splat(ZERO)
+            for k in range(first_slot[i], first_slot[i + 1]):
+                part = part + load(rows, np.int64(k) * width + at)
+            store(total, at, part)
+        for c in range(colors):
+            grad_colors[i, c] = total[GEOMETRY + c]
+        grad_centers[i, 0], grad_centers[i, 1] = f4(0), f4(0)
         grad_means[i, :] = f4(0)
         grad_quats[i, :] = f4(0)
         grad_scales[i, :] = f4(0)
         grad_opacities[i] = f4(0)
-        if splats[i, 6] <= 0:
+        if splats[i, 7] <= 0:
             continue
-        grad_opacities[i] = sums[i, 5] if opacities[i] <= 1 else f4(0)
+        grad_opacities[i] = total[0] if opacities[i] <= 1 else f4(0)
         # 1. The forward pass again, names as in `project`.
         m0, m1, m2 = np.float64(means[i, 0]), np.float64(means[i, 1]), np.float64(means[i, 2])
         X = view[0, 0] * m0 + view[0, 1] * m1 + view[0, 2] * m2 + view[0, 3]
@@ -219,11 +222,16 @@ def project_backward(begin, end, means, quats, scales, opacities, view, pinhole,
         u0, u1, u2, v0, v1, v2 = ax * j0, ax * j1, ax * j2, ay * k0, ay * k1, ay * k2
         p0, p1, p2 = (u0 * r00 + u1 * r10 + u2 * r20, u0 * r01 + u1 * r11 + u2 * r21, u0 * r02 + u1 * r12 + u2 * r22)
         q0, q1, q2 = (v0 * r00 + v1 * r10 + v2 * r20, v0 * r01 + v1 * r11 + v2 * r21, v0 * r02 + v1 * r12 + v2 * r22)
-        # 2. Inverse covariance P to covariance: dL/dC = -P (dL/dP) P; b stands twice in P, so half its gradient each.
-        a, b, c = np.float64(splats[i, 2]), np.float64(splats[i, 3]), np.float64(splats[i, 4])
-        ga, gb, gc = np.float64(sums[i, 2]), 0.5 * sums[i, 3], np.float64(sums[i, 4])
-        e0, e1, e2, e3 = a * ga + b * gb, a * gb + b * gc, b * ga + c * gb, b * gb + c * gc
-        h00, h01, h11 = -(e0 * a + e1 * b), -2 * (e0 * b + e1 * c), -(e2 * b + e3 * c)
+        # 2. The exponent is |F d|^2, F = (A B; 0 D), d from the centre; the inverse covariance is 2 F'F. With g the
+        # gradient by the exponent at each pixel: dL/dcentre = -2 F' sum(g F d), dL/dC = -2 F' sum(g F d d' F') F.
+        # The off-diagonal entry stands twice in C.
+        A, B, D = np.float64(splats[i, 2]), np.float64(splats[i, 3]), np.float64(splats[i, 4])
+        g = -np.float64(splats[i, 5])
+        by_x, by_y = -2 * g * A * total[1], -2 * g * (B * total[1] + D * total[2])
+        Muu, Muv, Mvv = g * total[3], g * total[4], g * total[5]
+        h00, h01 = -2 * A * A * Muu, -4 * A * (B * Muu + D * Muv)
+        h11 = -2 * (B * B * Muu + 2 * B * D * Muv + D * D * Mvv)
+        grad_centers[i, 0], grad_centers[i, 1] = f4(by_x), f4(by_y)
         # 3. Covariance to its square root rows p, q, and those to R S and to the Jacobian's rows u, v.
         d0, d1, d2 = 2 * h00 * p0 + h01 * q0, 2 * h00 * p1 + h01 * q1, 2 * h00 * p2 + h01 * q2
         f0, f1, f2 = 2 * h11 * q0 + h01 * p0, 2 * h11 * q1 + h01 * p1, 2 * h11 * q2 + h01 * p2
@@ -250,9 +258,9 @@ def project_backward(begin, end, means, quats, scales, opacities, view, pinhole,
         grad_ax, grad_ay = du0 * j0 + du1 * j1 + du2 * j2, dv0 * k0 + dv1 * k1 + dv2 * k2
         grad_tx = -ax * (du0 * view[2, 0] + du1 * view[2, 1] + du2 * view[2, 2]) if left <= tan_x <= right else 0.0
         grad_ty = -ay * (dv0 * view[2, 0] + dv1 * view[2, 1] + dv2 * view[2, 2]) if top <= tan_y <= bottom else 0.0
-        grad_tx += sums[i, 0] * fx
-        grad_ty += sums[i, 1] * fy
+        grad_tx += by_x * fx
+        grad_ty += by_y * fy
         dX, dY = grad_tx / Z, grad_ty / Z
-        dZ = sums[i, sums.shape[1] - 1] - (grad_ax * ax + grad_ay * ay + grad_tx * tan_x + grad_ty * tan_y) / Z
+        dZ = total[GEOMETRY + colors] - (grad_ax * ax + grad_ay * ay + grad_tx * tan_x + grad_ty * tan_y) / Z
         for j in range(3):
             grad_means[i, j] = f4(view[0, j] * dX + view[1, j] * dY + view[2, j] * dZ)

@@ -36,11 +36,12 @@ class _Rasterise(torch.autograd.Function):
         splats = raster.project(*arrays, camera)
         size = (camera.height, camera.width)
         image, alpha, depth = torch.empty(*size, colors.shape[1]), torch.empty(size), torch.empty(size)
-        raster.blend(splats, _flat(image), colors.shape[1], _flat(alpha), 1, _flat(depth))
-        radii = torch.from_numpy(np.ceil(splats.splats[:, 6:8].max(axis=1)))
+        touched = raster.blend(splats, _flat(image), colors.shape[1], _flat(alpha), 1, _flat(depth))
+        radii = torch.from_numpy(np.ceil(splats.splats[:, 7]))
         # The arrays share memory with the inputs: saving the tensors lets autograd notice a change in between.
         ctx.save_for_backward(means, quats, scales, opacities, image, alpha, depth)
-        ctx.splats, ctx.camera, ctx.screen_gradients = splats, camera, screen_gradients
+        ctx.splats, ctx.touched, ctx.camera = splats, touched, camera
+        ctx.screen_gradients = screen_gradients
         ctx.mark_non_differentiable(radii)
         return image, alpha, radii, depth
 
@@ -48,26 +49,26 @@ class _Rasterise(torch.autograd.Function):
     def backward(ctx: Any, grad_image: Tensor, grad_alpha: Tensor, _: Tensor,
                  grad_depth: Tensor) -> tuple[Tensor | None, ...]:
         *inputs, image, alpha, depth = ctx.saved_tensors
+        means = inputs[0]
         s: raster.Splats = ctx.splats
         count, channels = s.channels.shape
-        width = _cpu_kernels.GEOMETRY + channels
-        rows, sums = np.empty((len(s.ids), width), np.float32), np.empty((count, width), np.float32)
-        grads = [torch.empty(values.shape) for values in inputs]
+        width = _cpu_kernels.row_width(channels)
+        rows = np.empty(len(s.ids) * width, np.float32)
+        grads = [torch.empty(values.shape) for values in (*inputs, means.new_empty(count, channels - 1))]
+        centers = np.empty((count, 2), np.float32)
         view, pinhole = raster.camera_arrays(ctx.camera)
-        _raster_threads.run(
+        _raster_threads.run_taking(
             _cpu_kernels.blend_backward(channels), len(s.tile_starts) - 1, s.splats, s.channels, s.tile_starts, s.ids,
-            s.slots, s.width, s.height, _flat(image), _flat(alpha), _flat(depth), _flat(grad_image),
+            s.slots, ctx.touched, s.width, s.height, _flat(image), _flat(alpha), _flat(depth), _flat(grad_image),
             _flat(grad_alpha), _flat(grad_depth), rows)
-        _raster_threads.run(_cpu_kernels.sum_rows, count, rows, s.first_slot, sums)
-        _raster_threads.run(
+        _raster_threads.run_taking(
             _cpu_kernels.project_backward, count,
-            *(np.ascontiguousarray(values.detach().numpy()) for values in inputs), view, pinhole, s.splats, sums,
-            *(values.numpy() for values in grads))
+            *(np.ascontiguousarray(values.detach().numpy()) for values in inputs), view, pinhole, s.splats, rows,
+            width, s.first_slot, *(values.numpy() for values in grads), centers)
         if ctx.screen_gradients is not None:
-            by_half_image = sums[:, :2] * np.array([s.width / 2, s.height / 2], np.float32)
+            by_half_image = centers * np.array([s.width / 2, s.height / 2], np.float32)
             ctx.screen_gradients += torch.from_numpy(np.linalg.norm(by_half_image, axis=1))
-        grad_colors = torch.from_numpy(np.ascontiguousarray(sums[:, _cpu_kernels.GEOMETRY:-1]))
-        return *grads, grad_colors, None, None
+        return *grads, None, None
 
 
 def _flat(values: Tensor) -> np.ndarray:
