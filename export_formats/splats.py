@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from export_formats.axes import check as check_axes
 from export_formats.axes import to_ours
 from runtime.errors import InputError
 from runtime.types import GaussianSet
@@ -65,6 +66,10 @@ def to_gaussians(source: str, *, means: np.ndarray, quats_wxyz: np.ndarray, log_
     Raises `InputError` naming the file for NaN, for coordinates or colours without meaning and for zero quaternions.
     """
     count = check_count(len(means), source)
+    try:
+        axes = check_axes(axes)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
     with np.errstate(invalid="ignore", over="ignore"):
         norms = np.linalg.norm(quats_wxyz.astype(np.float64), axis=1, keepdims=True)
     if not (norms > 1e-12).all() or not np.isfinite(norms).all():
