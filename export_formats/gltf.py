@@ -194,13 +194,18 @@ def _primitive(buffer: GlbBuffer, gaussians: GaussianSet) -> dict[str, Any]:
 
 
 def _skin_attributes(buffer: GlbBuffer, rig: Rig) -> dict[str, int]:
-    """JOINTS_n and WEIGHTS_n, four influences each; joints without weight are 0, as glTF asks."""
+    """JOINTS_n and WEIGHTS_n, four influences each. As glTF asks, a joint occurs once, and is 0 where it has no weight."""
     count, width = rig.skin_joints.shape
     sets = -(-width // _INFLUENCES)
     weights = np.zeros((count, sets * _INFLUENCES), "<f4")
     weights[:, :width] = rig.skin_weights
+    for later in range(1, width):
+        for earlier in range(later):
+            same = rig.skin_joints[:, earlier] == rig.skin_joints[:, later]
+            weights[same, earlier] += weights[same, later]
+            weights[same, later] = 0
     joints = np.zeros(weights.shape, "u1")
-    joints[:, :width] = np.where(rig.skin_weights > 0, rig.skin_joints, 0)
+    joints[:, :width] = np.where(weights[:, :width] > 0, rig.skin_joints, 0)
     attributes = {}
     for index in range(sets):
         part = slice(index * _INFLUENCES, (index + 1) * _INFLUENCES)
