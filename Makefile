@@ -15,10 +15,14 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
-# What the window tests need beyond Python. Installed where we are root on a Debian-like system; else they say what to install.
-SYSTEM_PACKAGES := xvfb xdotool libegl1 libgl1 libgl1-mesa-dri libglu1-mesa libfontconfig1 libfreetype6 fonts-dejavu-core
+# What the tests need beyond Python: of the window, the web player, the engines' C#, C++ and shaders.
+# Installed where we are root on a Debian-like system; else the tests say what to install.
+SYSTEM_PACKAGES := xvfb xdotool libegl1 libgl1 libgl1-mesa-dri libglu1-mesa libfontconfig1 libfreetype6 fonts-dejavu-core \
+	chromium mono-mcs mono-runtime glslang-tools spirv-cross g++
+SYSTEM_PROGRAMS := Xvfb chromium mcs mono glslangValidator spirv-cross g++
 system:
-	@if ! command -v Xvfb >/dev/null 2>&1 && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+	@for program in $(SYSTEM_PROGRAMS); do command -v $$program >/dev/null 2>&1 || missing=1; done; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SYSTEM_PACKAGES) >/dev/null; \
 	fi
 

@@ -1,0 +1,150 @@
+// A clip over time: the pose's skinning matrices and the residual's steps (runtime/player.py, skinning.py, offsets.py).
+//
+// 3x4 affine matrices are Float64Array rows of 12, row major. A *step* is (x, y, z, layer): the residual of a group is
+// `mean + sum_i step_i.xyz * texels[step_i.layer]`, whether the texture is a basis or dense.
+import {FRAMING} from "./constants.js";
+
+/** The fractional frame, in 0..T-1, shown at a time [s]. A looping clip shows each frame for 1 / fps. */
+export function frameAt(clip, seconds, loop = true) {
+  let frame = seconds * clip.fps;
+  // t / fps * fps may be a rounding error away from t; whole frames need no interpolation.
+  if (Math.abs(frame - Math.round(frame)) < 1e-6) frame = Math.round(frame);
+  if (loop) frame = ((frame % clip.frames) + clip.frames) % clip.frames;
+  return Math.min(Math.max(frame, 0), clip.frames - 1);
+}
+
+/** The stored frames around `frame` and the weight in [0, 1) of the later one. */
+export function bracket(frame, frames) {
+  const before = Math.floor(frame);
+  return {before, after: Math.min(before + 1, frames - 1), weight: frame - before};
+}
+
+/** `T_world_joint inverse(rest)` of every joint at a fractional frame: Float64Array [J 12]. */
+export function skinningMatrices(rig, clip, frame) {
+  const {before, after, weight} = bracket(frame, clip.frames);
+  const world = new Float64Array(12 * rig.joints);
+  const matrices = new Float64Array(12 * rig.joints);
+  for (let j = 0; j < rig.joints; j++) {
+    const q = slerp(clip.quats, 4 * (before * rig.joints + j), 4 * (after * rig.joints + j), weight);
+    const parent = rig.parents[j];
+    const rest = rig.rest.subarray(16 * j, 16 * j + 12);
+    const local = parent < 0 ? Float64Array.from(rest)
+      : multiply(inverse(rig.rest.subarray(16 * parent, 16 * parent + 12)), rest);
+    // The rotation acts inside the joint's frame: the translation column stays.
+    const turned = multiply(local, rotation(q));
+    if (j === 0) {
+      for (let c = 0; c < 3; c++) {
+        turned[4 * c + 3] += (1 - weight) * clip.roots[3 * before + c] + weight * clip.roots[3 * after + c];
+      }
+    }
+    const joint = parent < 0 ? turned : multiply(world.subarray(12 * parent, 12 * parent + 12), turned);
+    world.set(joint, 12 * j);
+    matrices.set(multiply(joint, inverse(rest)), 12 * j);
+  }
+  return matrices;
+}
+
+/** Steps of the four sums of a frame: centres, rotation before and after (blended by `turn`), log scales. */
+export function residualSteps(clip, frame) {
+  const {before, after, weight} = bracket(frame, clip.frames);
+  const {d_means: means, d_rotations: rotations, d_log_scales: scales} = clip.groups;
+  return {turn: weight, lists: [steps(means, before, after, weight), steps(rotations, before, before, 0),
+    steps(rotations, after, after, 0), steps(scales, before, after, weight)]};
+}
+
+/** One sum's steps, Float32Array of (x, y, z, layer). A group is linear in its coefficients: those are interpolated. */
+function steps(texture, before, after, weight) {
+  const {scales, coefficients, layers} = texture;
+  const rows = [];
+  const add = (layer, factor) => {
+    if (factor !== 0) rows.push(...[0, 1, 2].map((c) => factor * scales[3 * layer + c]), layer);
+  };
+  if (coefficients === null) {
+    add(before, 1 - weight);
+    add(after, weight);
+  } else {
+    for (let k = 0; k < layers; k++) {
+      add(k, Math.fround((1 - weight) * coefficients[before * layers + k] + weight * coefficients[after * layers + k]));
+    }
+  }
+  return Float32Array.from(rows);
+}
+
+/** What a camera that follows the figure looks at, per frame [T 3]: the smoothed root, at its median height. */
+export function rootTargets(rig, clip) {
+  const sigma = Math.max(FRAMING.SMOOTHING * clip.fps, 1e-3);
+  const radius = Math.min(Math.ceil(6 * sigma), clip.frames);
+  const targets = new Float64Array(3 * clip.frames);
+  const heights = Float64Array.from({length: clip.frames}, (_, t) => rig.rest[7] + clip.roots[3 * t + 1]).sort();
+  const middle = (clip.frames - 1) / 2;
+  const median = (heights[Math.floor(middle)] + heights[Math.ceil(middle)]) / 2;
+  for (let t = 0; t < clip.frames; t++) {
+    let total = 0;
+    for (let s = Math.max(t - radius, 0); s <= Math.min(t + radius, clip.frames - 1); s++) {
+      const weight = Math.exp(-0.5 * ((s - t) / sigma) ** 2);
+      total += weight;
+      for (const c of [0, 2]) targets[3 * t + c] += weight * (rig.rest[4 * c + 3] + clip.roots[3 * s + c]);
+    }
+    for (const c of [0, 2]) targets[3 * t + c] /= total;
+    targets[3 * t + 1] = median - FRAMING.BELOW_ROOT;
+  }
+  return targets;
+}
+
+/** Half the log of what the first n Gaussians' areas must grow by to cover what all did, for n = 0..N. */
+export function levelGrowth(gaussians) {
+  const {count, logScales, opacities} = gaussians;
+  const sums = new Float64Array(count + 1);
+  for (let n = 0; n < count; n++) {
+    const [x, y, z] = [logScales[3 * n], logScales[3 * n + 1], logScales[3 * n + 2]];
+    const area = Math.exp(Math.min(x + y + z - Math.min(x, y, z), 50));
+    sums[n + 1] = sums[n] + area * opacities[n];
+  }
+  return (n) => 0.5 * Math.log(Math.max(Math.min(sums[count] / Math.max(sums[n], 1e-300), count / n), 1));
+}
+
+/** Shortest-path interpolation of two unit quaternions wxyz of one array. */
+function slerp(quats, a, b, weight) {
+  const p = Array.from(quats.subarray(a, a + 4));
+  if (weight === 0) return p;
+  const q = Array.from(quats.subarray(b, b + 4));
+  let dot = p[0] * q[0] + p[1] * q[1] + p[2] * q[2] + p[3] * q[3];
+  const sign = dot < 0 ? -1 : 1;
+  const sine = Math.hypot(...p.map((value, c) => sign * q[c] - dot * sign * value));
+  const angle = Math.atan2(sine, dot * sign);
+  const [u, v] = sine < 1e-9 ? [1 - weight, weight]
+    : [Math.sin((1 - weight) * angle) / sine, Math.sin(weight * angle) / sine];
+  return p.map((value, c) => u * value + sign * v * q[c]);
+}
+
+/** The rotation of a unit quaternion wxyz. */
+function rotation([w, x, y, z]) {
+  return Float64Array.of(
+    1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y), 0,
+    2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x), 0,
+    2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y), 0);
+}
+
+/** a b, for affine 3x4. */
+function multiply(a, b) {
+  const out = new Float64Array(12);
+  for (let r = 0; r < 12; r += 4) {
+    for (let c = 0; c < 4; c++) out[r + c] = a[r] * b[c] + a[r + 1] * b[4 + c] + a[r + 2] * b[8 + c];
+    out[r + 3] += a[r + 3];
+  }
+  return out;
+}
+
+/** The inverse of an affine 3x4. */
+function inverse(m) {
+  const [a, b, c, , d, e, f, , g, h, i] = m;
+  const rows = [e * i - f * h, c * h - b * i, b * f - c * e, f * g - d * i, a * i - c * g, c * d - a * f,
+    d * h - e * g, b * g - a * h, a * e - b * d];
+  const determinant = a * rows[0] + b * rows[3] + c * rows[6];
+  const out = new Float64Array(12);
+  for (let r = 0; r < 3; r++) {
+    for (let k = 0; k < 3; k++) out[4 * r + k] = rows[3 * r + k] / determinant;
+    out[4 * r + 3] = -(out[4 * r] * m[3] + out[4 * r + 1] * m[7] + out[4 * r + 2] * m[11]);
+  }
+  return out;
+}
