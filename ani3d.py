@@ -84,10 +84,13 @@ def build_parser() -> argparse.ArgumentParser:
     play = commands.add_parser("play", help="open bundles in a window")
     play.add_argument("bundles", nargs="+", metavar="X.ani3d")
     play.add_argument("--size", type=parse_size, default=(480, 832), metavar="WxH")
+    play.add_argument("--backend", choices=("auto", "compute", "instances", "cpu"), default="auto",
+                      help="what draws: OpenGL 4.3 compute, OpenGL 3.3 with the CPU's player, or the CPU alone")
+    play.add_argument("--lod", type=parse_count, metavar="N", help="only the N most important Gaussians of each")
     play.set_defaults(run=run_play)
 
     render = commands.add_parser("render", help="render a bundle to a video",
-                                 description="Render a bundle to an MP4 on the CPU.")
+                                 description="Render a bundle to an MP4, without a display.")
     render.add_argument("bundle", metavar="X.ani3d")
     render.add_argument("-o", "--output", type=Path, required=True, metavar="X.mp4")
     render.add_argument("--orbit", action="store_true", help="one full orbit; without it a fixed front view")
@@ -97,6 +100,10 @@ def build_parser() -> argparse.ArgumentParser:
     render.add_argument("--rigid", action="store_true", help="without the residual, for comparison")
     render.add_argument("--background", type=parse_color, default=(0.5, 0.5, 0.5), metavar="R,G,B",
                         help="sRGB in 0..1 (default 0.5,0.5,0.5)")
+    render.add_argument("--backend", choices=("cpu", "gl", "compute", "instances"), default="cpu",
+                        help="cpu, or OpenGL through EGL: gl picks compute (4.3) or instances (3.3)")
+    render.add_argument("--clip", type=int, default=0, metavar="I", help="which clip (default 0)")
+    render.add_argument("--lod", type=parse_count, metavar="N", help="only the N most important Gaussians")
     render.set_defaults(run=run_render)
 
     inspect = commands.add_parser("inspect", help="what a bundle holds")
@@ -123,9 +130,19 @@ def build_parser() -> argparse.ArgumentParser:
     info.add_argument("path", nargs="?", type=Path, help="default: the shipped weights")
     info.set_defaults(run=run_prior_info)
 
+    evaluate = commands.add_parser("evaluate", help="measure quality against simulated truth")
+    subjects = evaluate.add_subparsers(dest="subject", required=True, metavar="WHAT")
+    sampler = subjects.add_parser("sampler", help="the coarse video, rival samplers, ours and its ablations",
+                                  description="Restore held-out clips with every sampler; write a table and pictures.")
+    sampler.add_argument("-o", "--output", type=Path, default=Path("evaluation"), metavar="DIR")
+    sampler.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", dest="settings",
+                         help="e.g. simulations=8, steps=9, prior_path=FILE, motion_folder=DIR (repeatable)")
+    sampler.add_argument("--json", action="store_true")
+    sampler.set_defaults(run=run_evaluate_sampler)
+
     bench = commands.add_parser("bench", help="measure")
     bench.add_argument("what", choices=("raster", "play", "decode", "soak", "gpu"))
-    bench.add_argument("bundle", nargs="?", metavar="X.ani3d", help="file for play, decode, soak (default: the yardstick)")
+    bench.add_argument("bundle", nargs="?", metavar="X.ani3d", help="for play, decode, soak (default: the yardstick)")
     bench.add_argument("--json", action="store_true")
     bench.set_defaults(run=run_bench)
     return parser
@@ -179,6 +196,13 @@ def parse_size(text: str) -> tuple[int, int]:
     if not (16 <= width <= 8192 and 16 <= height <= 8192):
         raise argparse.ArgumentTypeError(f"{text!r}: each side must be 16..8192 pixels")
     return width, height
+
+
+def parse_count(text: str) -> int:
+    """A number of at least one."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: write a number of at least 1")
+    return int(text)
 
 
 def parse_range(text: str) -> tuple[int, int]:
@@ -248,20 +272,29 @@ def run_play(args: argparse.Namespace) -> None:
     """Open the window."""
     from viewer.app import play
 
-    play([Path(bundle) for bundle in args.bundles], size=args.size)
+    renderer = None if args.backend == "auto" else args.backend
+    play([Path(bundle) for bundle in args.bundles], size=args.size, renderer=renderer, lod=args.lod)
 
 
 def run_render(args: argparse.Namespace) -> None:
-    """Render a video on the CPU."""
+    """Render a video, on the CPU or with OpenGL."""
     from export_formats.mp4 import write_mp4
     from runtime.bundle import read_bundle
+    from runtime.lod import at_most
     from runtime.player import Player, orbit_frames
 
-    player = Player(read_bundle(Path(args.bundle)))
+    player = Player(at_most(read_bundle(Path(args.bundle)), args.lod), args.clip)
     turns = args.turns if args.turns is not None else float(args.orbit)
     seconds = args.seconds if args.seconds is not None else max(player.duration, 6.0 if turns else 0.0)
-    frames = orbit_frames(player, size=args.size, turns=turns, seconds=seconds, background=args.background,
-                          residual=not args.rigid)
+    if args.backend == "cpu":
+        frames = orbit_frames(player, size=args.size, turns=turns, seconds=seconds, background=args.background,
+                              residual=not args.rigid)
+    else:
+        from viewer import headless
+
+        frames = headless.orbit_frames(player, size=args.size, turns=turns, seconds=seconds,
+                                       background=args.background, residual=not args.rigid,
+                                       renderer=None if args.backend == "gl" else args.backend)
     total = max(round(seconds * player.fps), 1)
     write_mp4(with_progress(frames, total, "rendering"), args.output, fps=player.fps, size=args.size)
     print(args.output)
@@ -302,8 +335,11 @@ def run_prior_train(args: argparse.Namespace) -> None:
     """Make the training set and train; continues where it was stopped."""
     from baker.config import with_settings
     from baker.prior_training import PriorTrainConfig, train
+    from baker.progress import Progress
 
-    print(train(with_settings(PriorTrainConfig(), args.settings), args.output))
+    with Progress() as progress:
+        weights = train(with_settings(PriorTrainConfig(), args.settings), args.output, progress.report)
+    print(weights)
 
 
 def run_prior_info(args: argparse.Namespace) -> None:
@@ -311,6 +347,18 @@ def run_prior_info(args: argparse.Namespace) -> None:
     from baker.prior_training import info
 
     print(json.dumps(info(args.path), indent=1))
+
+
+def run_evaluate_sampler(args: argparse.Namespace) -> None:
+    """Measure samplers on held-out clips."""
+    from baker.config import with_settings
+    from baker.evaluate_sampler import EvaluationConfig, evaluate, table
+    from baker.progress import Progress
+
+    args.output.mkdir(parents=True, exist_ok=True)
+    with Progress() as progress:
+        result = evaluate(with_settings(EvaluationConfig(), args.settings), args.output, progress.report)
+    print(json.dumps(result, indent=1) if args.json else table(result["rows"]), end="\n" if args.json else "")
 
 
 def run_bench(args: argparse.Namespace) -> None:
