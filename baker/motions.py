@@ -1,12 +1,12 @@
-"""Motions of SMPL-X's 55 joints: AMASS-layout files, and procedural walk, run, twirl and jump.
+"""Motions on an avatar's rig: files of any kind, and procedural walk, run, twirl and jump.
 
-World y-up, the figure starts at the origin facing +Z, the floor is y = 0. Letters: T frames, J joints.
-The procedural motions and their inverse kinematics are in `baker/motion_gaits.py`.
+World y-up, the floor is y = 0; procedural and retargeted figures start at the origin facing +Z. Letters: T frames,
+J joints. Readers are in `baker/motion_files`, retargeting in `baker/retarget.py`, procedural motions in
+`baker/motion_gaits.py`.
 """
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -14,63 +14,165 @@ from typing import get_args
 import numpy as np
 
 from baker.avatar import Avatar, SkinnedMesh
+from baker.body import JOINT_NAMES, PARENTS, make_body
+from baker.foot_planting import plant_feet
+from baker.motion_files import KINDS, is_motion_file, read_motion, split_source
+from baker.motion_files.asf_amc import find_asf
+from baker.motion_files.lhm import find_frames
+from baker.motion_files.skeleton import SkeletonClip, conjugate, forward, rotate
 from baker.motion_gaits import ProceduralName, procedural
+from baker.motion_options import MotionOptions, at_rate, closed_loop, cut, on_the_spot
+from baker.retarget import RetargetReport, motion_of, retarget, up_axis, upright
+from baker.roles import match_roles
 from runtime import rotations, skinning
 from runtime.errors import InputError
 from runtime.types import Motion, Rig
 
-__all__ = ["ProceduralName", "ground", "load_amass", "load_motion", "procedural"]
+__all__ = ["MotionOptions", "ProceduralName", "ground", "load_motion", "load_motion_with_report", "motion_files_of",
+           "on_rig", "procedural"]
 
-RATE_KEYS = ("mocap_frame_rate", "mocap_framerate")
-"""AMASS has spelt it both ways (SMPL-X and SMPL+H releases)."""
 GROUND_PERCENTILE = 10.0
 """The clip's floor is this percentile of the frames' lowest points: robust to a frame of penetration, and a clip in
 the air for most of its length still lands."""
 
 
 def load_motion(name_or_path: str, avatar: Avatar, *, seconds: float = 3.0, fps: float = 30.0,
-                variation_seed: int | None = None) -> Motion:
-    """A procedural motion by name or an AMASS-layout npz by path, grounded on the avatar's body.
+                variation_seed: int | None = None, options: MotionOptions | None = None) -> Motion:
+    """A procedural motion by name or a motion file by path (`FILE#CLIP`), on the avatar's rig and its floor.
 
     `seconds`, `fps` and `variation_seed` hold for procedural motions only. Raises `InputError`.
     """
+    return load_motion_with_report(name_or_path, avatar, seconds=seconds, fps=fps, variation_seed=variation_seed,
+                                   options=options)[0]
+
+
+def load_motion_with_report(name_or_path: str, avatar: Avatar, *, seconds: float = 3.0, fps: float = 30.0,
+                            variation_seed: int | None = None,
+                            options: MotionOptions | None = None) -> tuple[Motion, RetargetReport | None]:
+    """`load_motion`, and what retargeting did where there was any."""
+    options = (options or MotionOptions()).check()
+    report = None
     if name_or_path in get_args(ProceduralName):
-        motion = procedural(name_or_path, avatar.rig, seconds=seconds, fps=fps, variation_seed=variation_seed)
-    elif Path(name_or_path).suffix == ".npz" or Path(name_or_path).exists():
-        motion = load_amass(Path(name_or_path), avatar.rig)
+        if not _is_smplx(avatar.rig):
+            motion, report = _procedural_elsewhere(name_or_path, avatar.rig, seconds=seconds, fps=fps,
+                                                   variation_seed=variation_seed, options=options)
+        else:
+            motion = procedural(name_or_path, avatar.rig, seconds=seconds, fps=fps, variation_seed=variation_seed)
+    elif is_motion_file(name_or_path):
+        motion, report = on_rig(read_motion(name_or_path), avatar.rig, source=name_or_path, options=options)
     else:
         names = ", ".join(get_args(ProceduralName))
-        raise InputError(f"{name_or_path}: no such motion; give one of {names}, or the path of an AMASS-layout npz")
-    return ground(motion, avatar.rig, avatar.body)
+        raise InputError(f"{name_or_path}: no such motion; give one of {names}, or the path of a motion file "
+                         f"({', '.join(KINDS)}, or a folder of LHM's frames)")
+    motion = cut(at_rate(motion, options), options.frames, name_or_path)
+    if options.in_place:
+        motion = on_the_spot(motion)
+    motion = closed_loop(motion, options.loop, name_or_path)
+    return ground(motion, avatar.rig, avatar.body), report
 
 
-def load_amass(path: Path, rig: Rig) -> Motion:
-    """A motion from an npz with AMASS's keys `poses` [T 3J] (axis-angle), `trans` [T 3] and a frame rate.
+def _procedural_elsewhere(name: ProceduralName, rig: Rig, *, seconds: float, fps: float, variation_seed: int | None,
+                          options: MotionOptions) -> tuple[Motion, RetargetReport | None]:
+    """A procedural motion, made on the built-in body, on a rig of other joints."""
+    joints = make_body({}).joints
+    rest = np.tile(np.eye(4, dtype=np.float32), (len(joints), 1, 1))
+    rest[:, :3, 3] = joints
+    body = Rig(joint_names=JOINT_NAMES, parents=np.array(PARENTS, np.int32), T_world_joint_rest=rest,
+               skin_joints=np.zeros((1, 1), np.int32), skin_weights=np.ones((1, 1), np.float32))
+    return on_rig(clip_of(procedural(name, body, seconds=seconds, fps=fps, variation_seed=variation_seed), body), rig,
+                  source=name, options=options)
 
-    Positions are y-up metres, as in `runtime/__init__.py`. Raises `InputError` naming the file and the fault.
-    """
-    arrays = _read_npz(path)
-    rate_key = next((key for key in RATE_KEYS if key in arrays), None)
-    missing = [key for key in ("poses", "trans") if key not in arrays] + ([RATE_KEYS[0]] if rate_key is None else [])
-    if rate_key is None or missing:
-        raise InputError(f"{path}: has no key {', '.join(missing)}; an AMASS-layout npz is needed")
-    poses, trans = _numbers(arrays["poses"], "poses", path), _numbers(arrays["trans"], "trans", path)
-    rate = _numbers(arrays[rate_key], rate_key, path)
-    if rate.size != 1:
-        raise InputError(f"{path}: {rate_key} must be one number, it has shape {rate.shape}")
-    if poses.ndim != 2 or poses.shape[1] != 3 * rig.joint_count:
-        raise InputError(f"{path}: poses has shape {poses.shape}; the avatar's {rig.joint_count} joints need "
-                         f"[T, {3 * rig.joint_count}] (SMPL-X axis-angle)")
-    if trans.shape != (len(poses), 3):
-        raise InputError(f"{path}: trans has shape {trans.shape}, poses has {len(poses)} frames; it must be "
-                         f"[{len(poses)}, 3]")
-    if not np.isfinite(poses).all():
-        frame = int(np.argwhere(~np.isfinite(poses))[0][0])
-        raise InputError(f"{path}: poses of frame {frame} is NaN or infinite; repair the file")
-    quats = rotations.from_rotvec(poses.reshape(len(poses), rig.joint_count, 3)).astype(np.float32)
-    motion = Motion(fps=float(rate.reshape(())), root_translations=trans.astype(np.float32), quats_wxyz=quats,
-                    joint_names=rig.joint_names)
-    return motion.check(str(path), rig=rig)
+
+def clip_of(motion: Motion, rig: Rig) -> SkeletonClip:
+    """A motion of a rig as a clip of its skeleton, y-up in metres."""
+    rest = rig.T_world_joint_rest.astype(np.float64)
+    rest_quats = rotations.from_matrix(rotations.nearest_rotation(rest[:, :3, :3]))
+    local = skinning.local_rest_transforms(rig).astype(np.float64)
+    positions = np.repeat(local[None, :, :3, 3], motion.frames, axis=0)
+    positions[:, 0] += motion.root_translations
+    turned = rotations.multiply(np.broadcast_to(rotations.from_matrix(rotations.nearest_rotation(
+        local[:, :3, :3])), motion.quats_wxyz.shape), rotations.normalize(motion.quats_wxyz.astype(np.float64)))
+    world_positions, world = forward(rig.parents, positions, turned)
+    turns = rotations.multiply(world, np.broadcast_to(conjugate(rest_quats), world.shape))
+    return SkeletonClip(kind="ani3d", fps=float(motion.fps), joint_names=rig.joint_names,
+                        parents=rig.parents.astype(np.int64), rest_positions=rest[:, :3, 3], turns_wxyz=turns,
+                        positions=world_positions, smplx=_is_smplx(rig), metres=True, up="y")
+
+
+def motion_files_of(source: str) -> list[Path]:
+    """The files a motion is read from, for fingerprints; none for a procedural motion."""
+    if source in get_args(ProceduralName) or not is_motion_file(source):
+        return []
+    path, _ = split_source(source)
+    if path.is_dir():
+        return find_frames(path)
+    if path.suffix.lower() == ".amc" and path.is_file():
+        return [path, find_asf(path)]
+    return [path]
+
+
+def on_rig(clip: SkeletonClip, rig: Rig, *, source: str,
+           options: MotionOptions) -> tuple[Motion, RetargetReport | None]:
+    """The clip on a rig: its own joints' turns where the skeleton is the rig's (no report), else retargeted."""
+    if clip.smplx and all(name in clip.joint_names or name not in JOINT_NAMES[:22] for name in rig.joint_names) and (
+            _is_smplx(rig)):
+        return _by_name(clip, rig, source, options), None
+    own = same_skeleton(clip, rig)
+    if own is not None:
+        turn, scale, index = own
+        wide = np.broadcast_to(turn, (clip.frames, len(index), 4))
+        turns = rotations.multiply(rotations.multiply(wide, clip.turns_wxyz[:, index]), conjugate(wide))
+        root = rotate(wide[:, 0], clip.positions[:, index[0]] - clip.rest_positions[index[0]]) * scale
+        return motion_of(turns, root + rig.T_world_joint_rest[0, :3, 3], rig, clip.fps).check(source, rig=rig), None
+    return retarget(clip, rig, source=source, up=options.up, plant=options.plant_feet)
+
+
+def same_skeleton(clip: SkeletonClip, rig: Rig) -> tuple[np.ndarray, float, np.ndarray] | None:
+    """(rotation wxyz, scale, clip joint of each rig joint) that takes the clip's rest pose to the rig's, if all of the
+    rig's joints are in the clip, by name, and at the same places but for one similarity; else None."""
+    place = {name: i for i, name in enumerate(clip.joint_names)}
+    if rig.joint_count < 3 or any(name not in place for name in rig.joint_names):
+        return None
+    index = np.array([place[name] for name in rig.joint_names])
+    theirs, ours = clip.rest_positions[index], rig.T_world_joint_rest[:, :3, 3].astype(np.float64)
+    a, b = theirs - theirs.mean(0), ours - ours.mean(0)
+    size = float(np.sqrt((a**2).sum()))
+    if size < 1e-9:
+        return None
+    turn = rotations.nearest_rotation(b.T @ a)
+    scale = float((b * (a @ turn.T)).sum() / size**2)
+    rest = float(np.sqrt(((scale * a @ turn.T - b) ** 2).sum() / (b**2).sum()))
+    return (rotations.from_matrix(turn), scale, index) if rest < 0.01 else None
+
+
+def _is_smplx(rig: Rig) -> bool:
+    """SMPL-X's joint names and rest: T-pose, no rest rotations."""
+    known = set(JOINT_NAMES) | {"left_hand", "right_hand"}
+    return (len(known & set(rig.joint_names)) >= 22
+            and bool(np.abs(rig.T_world_joint_rest[:, :3, :3] - np.eye(3)).max() < 1e-4))
+
+
+def _by_name(clip: SkeletonClip, rig: Rig, source: str, options: MotionOptions) -> Motion:
+    """SMPL-X rotations copied joint by joint; joints the clip lacks stay at rest in their parents."""
+    clip = upright(clip, options.up or clip.up or up_axis(clip, source))
+    place = {name: i for i, name in enumerate(clip.joint_names)}
+    turns = np.zeros((clip.frames, rig.joint_count, 4))
+    turns[..., 0] = 1
+    for joint, name in enumerate(rig.joint_names):
+        if name in place:
+            turns[:, joint] = clip.turns_wxyz[:, place[name]]
+        elif rig.parents[joint] >= 0:
+            turns[:, joint] = turns[:, rig.parents[joint]]
+    root = clip.positions[:, place["pelvis"]] - clip.rest_positions[place["pelvis"]]
+    root = root + rig.T_world_joint_rest[0, :3, 3]
+    if clip.kind == "lhm":
+        # Seen by a camera metres away: the first frame is brought to the origin.
+        root = root - root[0] * [1, 0, 1]
+    if options.plant_feet:
+        # The subject's legs were not the avatar's.
+        targets = match_roles(rig.joint_names, rig.parents, rig.T_world_joint_rest[:, :3, 3].astype(np.float64))
+        root, *_ = plant_feet(turns, root, rig, targets, fps=clip.fps)
+    return motion_of(turns, root, rig, clip.fps).check(source, rig=rig)
 
 
 def ground(motion: Motion, rig: Rig, body: SkinnedMesh) -> Motion:
@@ -88,28 +190,3 @@ def ground(motion: Motion, rig: Rig, body: SkinnedMesh) -> Motion:
     shift = np.percentile(lowest, GROUND_PERCENTILE)
     moved = motion.root_translations - np.array([0, shift, 0], motion.root_translations.dtype)
     return replace(motion, root_translations=moved)
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of an npz; object arrays and anything unreadable are refused."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; give the path of an AMASS-layout npz")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
-        if broken is not None:
-            raise InputError(f"{path}: {broken} is damaged; copy the file again")
-        with np.load(path, allow_pickle=False) as file:
-            # Files carry extra keys (gender, betas); an object array among those is skipped, not unpickled.
-            return {name: file[name] for name in file.files if name in (*RATE_KEYS, "poses", "trans")}
-    except zipfile.BadZipFile:
-        raise InputError(f"{path}: is not an npz file, or is truncated; copy the file again") from None
-    except (ValueError, OSError, EOFError, KeyError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); copy the file again") from None
-
-
-def _numbers(value: np.ndarray, name: str, path: Path) -> np.ndarray:
-    """The array as float64, or an error if it does not hold numbers."""
-    if value.dtype.kind not in "fiu":
-        raise InputError(f"{path}: {name} holds {value.dtype}, not numbers; an AMASS-layout npz is needed")
-    return value.astype(np.float64)

@@ -86,7 +86,7 @@ def _hierarchy(tokens: Iterator[tuple[str, int]], path: Path) -> list[_Joint]:
             if stack[-1] >= 0:
                 joints[stack[-1]].offset = offset
         elif key == "CHANNELS" and stack and stack[-1] >= 0:
-            for _ in range(int(_number(_word(tokens, path, line), path, line, low=0, high=6))):
+            for _ in range(int(_number(_word(tokens, path, line), path, line, low=0.0, high=6.0))):
                 channel = CHANNELS.get(_word(tokens, path, line).lower())
                 if channel is None:
                     raise InputError(f"{path}: line {line}: a channel of {joints[stack[-1]].name} is not one of "
@@ -127,7 +127,7 @@ def _motion_header(lines: list[str], start: int, path: Path) -> tuple[int, float
         if line:
             if not colon or name.strip().lower() not in ("frames", "frame time"):
                 raise InputError(f"{path}: line {place + 1}: expected 'Frames:' and 'Frame Time:'")
-            found[name.strip().lower()] = _number(value.strip() or "?", path, place + 1, low=0)
+            found[name.strip().lower()] = _number(value.strip() or "?", path, place + 1, low=0.0)
         place += 1
     if len(found) < 2 or found["frame time"] <= 0:
         raise InputError(f"{path}: has no 'Frames:' and positive 'Frame Time:'; export it as BVH again")

@@ -70,7 +70,9 @@ def check_rate(fps: float, source: str) -> float:
     """The frame rate, or an `InputError` if it is none."""
     if not np.isfinite(fps) or not 0.1 <= fps <= 1000:
         raise InputError(f"{source}: frame rate {fps:.6g} is not between 0.1 and 1000")
-    return float(fps)
+    # Frame times are written with few digits: 0.0333333 s is 30 a second.
+    whole = float(round(fps))
+    return whole if whole and abs(fps - whole) < 1e-4 * whole else float(fps)
 
 
 def forward(parents: Int[np.ndarray, " J"], local_positions: Float[np.ndarray, "T J 3"],
