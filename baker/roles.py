@@ -183,7 +183,8 @@ def _with_spine(roles: dict[str, int], names: Sequence[str], parents: np.ndarray
     arms = [chain(parents, roles[f"{side}_shoulder"]) for side in SIDES]
     common = [i for i in legs[0][1:] if i in legs[1][1:]]
     chest = next((i for i in arms[0][1:] if i in arms[1][1:]), -1)
-    pelvis = next((i for i in common if i in chain(parents, chest)), common[0] if common else -1)
+    # What carries the thighs; MakeHuman's hips are beside the spine.
+    pelvis = common[0] if common else -1
     if pelvis < 0 or chest < 0:
         return {}
     # A collar that is no joint of its own branch (the chest itself) is none.
