@@ -119,7 +119,7 @@ class Actor:
         """How the current clip repeats."""
         return self._loops[self.clip]
 
-    def advance(self, seconds: float) -> None:
+    def advance(self, seconds: int | float) -> None:
         """Let time pass."""
         self.time += seconds * self.speed
         if self._fade is not None:
@@ -128,7 +128,7 @@ class Actor:
             if self._fade.left <= 0:
                 self._fade = None
 
-    def start(self, clip: int, *, fade_seconds: float = 0.0) -> None:
+    def start(self, clip: int, *, fade_seconds: int | float = 0.0) -> None:
         """Go to another clip's beginning (its end, when playing backwards), fading from what is shown now."""
         self._check(clip)
         if fade_seconds > 0:
@@ -144,7 +144,7 @@ class Actor:
         layer = layers[-1] if layers[-1].share > 0.5 else layers[0]
         return layer.before + layer.weight
 
-    def seek(self, frame: float) -> None:
+    def seek(self, frame: int | float) -> None:
         """Go to a fractional frame of the current clip."""
         self._fade = None
         self.time = min(max(frame, 0.0), self.motion.frames - 1.0) / self.motion.fps

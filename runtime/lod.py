@@ -84,6 +84,11 @@ def level_of_detail(bundle: Bundle, count: int) -> Bundle:
     return replace(prefix, gaussians=replace(prefix.gaussians, log_scales=log_scales))
 
 
+def at_most(bundle: Bundle, count: int | None) -> Bundle:
+    """`level_of_detail`, or the bundle itself where it has no more than `count` Gaussians or no count is given."""
+    return bundle if count is None or count >= bundle.gaussians.count else level_of_detail(bundle, count)
+
+
 def _select(bundle: Bundle, rows: np.ndarray) -> Bundle:
     """The bundle's Gaussians `rows` (distinct), in that order."""
     rig = Rig(joint_names=bundle.rig.joint_names, parents=bundle.rig.parents,

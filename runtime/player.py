@@ -31,7 +31,7 @@ class Player:
             raise InputError(f"{bundle.manifest.name}: has clips 0 to {len(bundle.clips) - 1}, not {clip}")
         self.bundle = bundle
         self.clip = bundle.clips[clip]
-        self._index = clip
+        self.clip_index = clip
         self._figure = Figure(bundle)
         self._targets = root_targets(bundle.rig, self.clip.motion)
 
@@ -84,7 +84,7 @@ class Player:
     def gaussians_at(self, time_seconds: int | float, *, residual: bool = True, loop: bool = True) -> GaussianSet:
         """All Gaussians in the world at a time; `residual=False` gives rigid skinning alone."""
         before, after, weight = offsets.bracket(self.frame_at(time_seconds, loop=loop), self.frame_count)
-        layer = Layer(clip=self._index, before=before, after=after, weight=weight)
+        layer = Layer(clip=self.clip_index, before=before, after=after, weight=weight)
         moment = Moment(layers=(layer,), residual=residual)
         self._figure.pose(moment)
         self._figure.decode(moment)

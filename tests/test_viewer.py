@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,91 +16,190 @@ from typing import Any
 import numpy as np
 import pytest
 from sample_bundle import make_bundle
+from virtual_screen import HINT, ROOT, Screen, playing, virtual_screen
 
+from runtime import stage_reference
 from runtime.bundle import write_bundle
 from runtime.errors import InputError
-from runtime.player import Player
 from runtime.types import Bundle
 from viewer import show as show_module
 from viewer.app import play
+from viewer.controls import CLIP_ROW, Layout
 from viewer.orbit import DISTANCE_LIMITS, ELEVATION_LIMIT, Orbit
-from viewer.show import Show
+from viewer.show import DETAIL_STEPS, Show
 
-ROOT = Path(__file__).resolve().parent.parent
-HINT = "apt-get install xvfb libgl1 libgl1-mesa-dri libfontconfig1 libfreetype6 fonts-dejavu-core"
+SIZE = (240, 400)
+INNER = (slice(12, 300), slice(0, 240))
+"""The picture on the screen without status, timeline and messages."""
 
 
-def visible_bundle() -> Bundle:
+def visible_bundle(seed: int = 0) -> Bundle:
     """A bundle whose picture shows every change: large opaque Gaussians, a residual of several centimetres."""
-    bundle = make_bundle(count=300, frames=6)
+    bundle = make_bundle(seed, count=300, frames=6)
     gaussians = replace(bundle.gaussians, log_scales=np.full((300, 3), -3.2, np.float32),
                         opacity_logits=np.full(300, 4, np.float32))
     clip = bundle.clips[0]
     d_means = replace(clip.residual.d_means, mean=clip.residual.d_means.mean + np.float32(0.15))
     root = np.linspace(0, 0.3, 6, dtype=np.float32)[:, None] * np.ones(3, np.float32)
     motion = replace(clip.motion, root_translations=root, fps=6.0)
-    return replace(bundle, gaussians=gaussians,
-                   clips=(replace(clip, motion=motion, residual=replace(clip.residual, d_means=d_means)),))
+    clip = replace(clip, motion=motion, residual=replace(clip.residual, d_means=d_means))
+    return replace(bundle, gaussians=gaussians, clips=(clip, replace(clip, name="again", motion=motion.slice(0, 4),
+                                                                     residual=_first(clip.residual, 4))))
+
+
+def _first(residual, frames: int):
+    """A residual's first frames."""
+    return replace(residual, **{name: replace(group, coefficients=group.coefficients[:frames]) for name in
+                                ("d_means", "d_rotations", "d_log_scales") for group in [getattr(residual, name)]})
+
+
+def changed(before: np.ndarray, after: np.ndarray) -> float:
+    """Share of pixels of the picture that differ by more than 8 steps."""
+    return float((np.abs(before[INNER] - after[INNER]).max(-1) > 8).mean())
 
 
 @pytest.fixture(scope="module")
-def display() -> Iterator[str]:
-    """A virtual X display with software OpenGL."""
-    if shutil.which("Xvfb") is None:
-        pytest.skip(f"no Xvfb: {HINT}")
-    read, write = os.pipe()
-    server = subprocess.Popen(["Xvfb", "-displayfd", str(write), "-screen", "0", "800x800x24"], pass_fds=[write],
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    os.close(write)
-    with os.fdopen(read) as number:
-        name = number.readline().strip()
-    if not name:
-        pytest.skip(f"Xvfb does not start: {HINT}")
-    yield f":{name}"
-    server.terminate()
-    server.wait(10)
+def screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
+    with virtual_screen(tmp_path_factory.mktemp("screen")) as own:
+        yield own
 
 
 @pytest.fixture(scope="module")
-def seen(display: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What `viewer_driver.py` saw."""
-    folder = tmp_path_factory.mktemp("viewer")
+def seen(screen: Screen, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the screen showed while real keys and a real mouse drove `ani3d play`."""
+    folder = tmp_path_factory.mktemp("played")
     write_bundle(visible_bundle(), folder / "a.ani3d")
-    environment = os.environ | {"DISPLAY": display, "PYTHONPATH": str(ROOT), "LIBGL_ALWAYS_SOFTWARE": "1"}
-    done = subprocess.run([sys.executable, str(ROOT / "tests" / "viewer_driver.py"), str(folder / "a.ani3d"),
-                           str(folder)], env=environment, capture_output=True, text=True, timeout=120)
+    with playing(screen, "a.ani3d", "--size", "240x400", folder=folder) as process:
+        return drive(screen, process, folder)
+
+
+def drive(screen: Screen, process: subprocess.Popen[str], folder: Path) -> dict[str, Any]:
+    """Every control once there and once back."""
+    seen: dict[str, Any] = {}
+    layout = Layout(*SIZE).boxes
+
+    def on(name: str, share: float) -> tuple[int, int]:
+        box = layout[name]
+        return round(box.x + share * box.width), round(SIZE[1] - box.y - box.height / 2)
+
+    first = screen.grab()
+    time.sleep(0.6)
+    seen["playing"] = changed(first, screen.grab())
+    screen.xdotool("key", "space")
+    paused = screen.settled()
+    time.sleep(0.6)
+    seen["paused"] = changed(paused, screen.grab())
+
+    # 1. Scrub there and back: the same time is the same picture.
+    screen.xdotool("mousemove", *on("timeline", 0.3), "click", 1)
+    still = screen.settled()
+    screen.drag(on("timeline", 0.3), on("timeline", 0.9))
+    seen["scrub"] = [changed(still, screen.settled())]
+    screen.xdotool("mousemove", *on("timeline", 0.3), "click", 1)
+    seen["scrub"].append(changed(still, screen.settled()))
+    screen.xdotool("mousemove", *on("timeline", 0.4), "click", 1)
+    screen.xdotool("key", "Right", "key", "Left", "mousemove", 120, 200)
+    still = screen.settled()
+    seen["figure"] = float((np.abs(still[INNER] - still[75, 2]).max(-1) > 20).mean())
+
+    # 2. Each control, and back.
+    def both_ways(name: str, there: Callable[[], None], back: Callable[[], None]) -> None:
+        there()
+        one = screen.settled()
+        back()
+        seen[name] = [changed(still, one), changed(still, screen.settled())]
+
+    def keys(*names: str) -> Callable[[], None]:
+        return lambda: screen.xdotool("key", *" key ".join(names).split())
+
+    for name, there, back in (("residual", "r", "r"), ("compare", "c", "c"), ("step", "Right", "Left"),
+                              ("points", "p", "p"), ("skeleton", "k", "k"), ("statistics", "i", "i"),
+                              ("less detail", "bracketleft bracketleft bracketleft bracketleft bracketleft bracketleft",
+                               "bracketright bracketright bracketright bracketright bracketright bracketright"),
+                              ("background", "g", "g g g g"), ("help", "h", "h"), ("clips", "l", "l")):
+        both_ways(name, keys(*there.split()), keys(*back.split()))
+    middle = (120, 200)
+    both_ways("turn", lambda: screen.drag(middle, (180, 180)), keys("Home"))
+    both_ways("pan", lambda: screen.drag(middle, (150, 160), 3), keys("Home"))
+    both_ways("zoom", lambda: screen.xdotool("mousemove", *middle, "click", 4, "click", 4, "click", 4), keys("Home"))
+    both_ways("detail", lambda: screen.drag(on("detail", 1.0), on("detail", 0.1)),
+              lambda: screen.drag(on("detail", 0.1), on("detail", 1.0)))
+    both_ways("button", lambda: screen.xdotool("mousemove", *on("on", 0.5), "click", 1),
+              lambda: screen.xdotool("mousemove", *on("back", 0.5), "click", 1))
+
+    # 3. Turning by itself, the screenshot, another clip, the end.
+    screen.xdotool("mousemove", *middle, "key", "o")
+    time.sleep(0.5)
+    one = screen.grab()
+    time.sleep(0.5)
+    seen["auto orbit"] = changed(one, screen.grab())
+    screen.xdotool("key", "o", "key", "Home")
+    screen.settled()
+    screen.xdotool("key", "s")
+    screen.settled(15)
+    seen["screenshots"] = sorted(path.name for path in folder.glob("*.png"))
+    screen.xdotool("mousemove", 40, 10 + CLIP_ROW + CLIP_ROW // 2, "click", 1)
+    seen["clip"] = changed(still, screen.settled())
+    screen.xdotool("mousemove", *middle, "key", "Escape")
+    seen["exit"] = process.wait(20)
+    seen["errors"] = process.stderr.read()
+    return seen
+
+
+def test_the_window_plays_and_pauses(seen: dict[str, Any]) -> None:
+    assert 0.05 < seen["figure"] < 0.9
+    assert seen["playing"] > 0.02 and seen["paused"] == 0
+
+
+@pytest.mark.parametrize("control", ["scrub", "residual", "compare", "step", "points", "skeleton", "statistics",
+                                     "less detail", "background", "help", "clips", "turn", "pan", "zoom", "detail",
+                                     "button"])
+def test_each_control_changes_the_picture_and_can_be_undone(seen: dict[str, Any], control: str) -> None:
+    there, back = seen[control]
+    # The skeleton here is a chain of four thin bones: 0.4 % of the picture.
+    assert there > (0.002 if control == "skeleton" else 0.01) and back == 0
+
+
+def test_auto_orbit_screenshot_clip_list_and_escape(seen: dict[str, Any]) -> None:
+    assert seen["auto orbit"] > 0.02 and seen["clip"] > 0.01
+    assert seen["screenshots"] == ["random_person-001.png"]
+    assert seen["exit"] == 0 and seen["errors"] == ""
+
+
+@pytest.fixture(scope="module")
+def driven(screen: Screen, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What `viewer_driver.py` saw."""
+    folder = tmp_path_factory.mktemp("driven")
+    write_bundle(visible_bundle(), folder / "a.ani3d")
+    write_bundle(visible_bundle(3), folder / "b.ani3d")
+    arguments = [ROOT / "tests" / "viewer_driver.py", folder / "a.ani3d", folder / "b.ani3d", folder]
+    done = subprocess.run([sys.executable, *map(str, arguments)], env=screen.environment, capture_output=True,
+                          text=True, timeout=120)
     if "NoSuchConfigException" in done.stderr or "Library \"" in done.stderr:
         pytest.skip(f"no OpenGL or fonts: {HINT}\n{done.stderr[-300:]}")
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)
 
 
-def test_the_window_shows_a_figure_that_plays_and_pauses(seen: dict[str, Any]) -> None:
-    assert 0.05 < seen["figure"] < 0.9
-    assert seen["time_passed"] and seen["playing"] > 0.02
-    assert seen["paused"] == 0
+def test_every_renderer_shows_the_same_window(driven: dict[str, Any]) -> None:
+    assert [driven[f"{name}_renderer"] for name in ("compute", "instances", "cpu")] == ["compute", "instances", "cpu"]
+    assert max(driven["differences"]) < 1
 
 
-@pytest.mark.parametrize("control", ["residual", "compare", "step", "turn", "pan", "zoom"])
-def test_each_control_changes_the_picture_and_can_be_undone(seen: dict[str, Any], control: str) -> None:
-    there, back = seen[control]
-    assert there > 0.02 and back == 0
+def test_dropped_files_add_avatars_and_broken_ones_say_why(driven: dict[str, Any]) -> None:
+    count, note = driven["after_broken"]
+    assert count == 1 and "broken.ani3d" in note
+    assert driven["after_good"] == [2, 1, 4]
+    assert driven["dropped"] > 1 and driven["together"] > 1
 
 
-def test_keys_change_speed_orbit_help_and_save(seen: dict[str, Any]) -> None:
-    assert seen["speed"] == 1.5
-    assert seen["auto_orbit"] > 0.05
-    assert seen["help"] > 0.3
-    assert seen["screenshots"] == ["random_person-001.png"]
+def test_a_failing_renderer_is_replaced_by_the_next(driven: dict[str, Any]) -> None:
+    assert driven["replaced"] == ["cpu", "instances: out of memory"]
 
 
-def test_the_window_resizes_closes_and_leaves_no_gl_error(seen: dict[str, Any]) -> None:
-    assert seen["resized"] == [240, 320, 3] and seen["gl_error"] == 0
-    assert seen["asked_to_close"] and seen["closed"]
-
-
-def test_the_window_runs_without_torch(seen: dict[str, Any]) -> None:
-    assert not seen["torch"]
+def test_the_window_resizes_closes_and_leaves_no_gl_error_and_no_torch(driven: dict[str, Any]) -> None:
+    assert driven["resized"] == [240, 320, 3] and driven["gl_error"] == 0
+    assert driven["closed"] and not driven["torch"]
 
 
 def test_without_a_display_the_error_names_the_other_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,37 +265,88 @@ def test_a_narrow_picture_keeps_the_figure_in_view() -> None:
 
 
 def test_steps_wrap_around_and_stop_playing() -> None:
-    show = Show([Player(visible_bundle())])
+    show = Show([visible_bundle()])
     show.advance(0.5)
-    assert show.time == 0.5
+    assert show.actor.frame() == pytest.approx(3)
     show.step(1)
-    assert not show.playing and show.player.frame_at(show.time) == 4
+    assert not show.playing and show.actor.frame() == 4
     show.step(3)
-    assert show.player.frame_at(show.time) == 1
+    assert show.actor.frame() == 1
     show.advance(1.0)
-    assert show.player.frame_at(show.time) == 1
+    assert show.actor.frame() == 1
     for _ in range(20):
         show.change_speed(1)
     assert show.speed == max(show_module.SPEEDS)
 
 
-def test_tab_goes_through_all_clips() -> None:
-    show = Show([Player(visible_bundle()), Player(make_bundle())], time=1.0)
-    show.next_clip(1)
-    assert show.shown == 1 and show.time == 0 and "(2/2)" in show.status()
-    show.next_clip(1)
-    assert show.shown == 0
+def test_backwards_plays_the_other_way() -> None:
+    show = Show([visible_bundle()], backwards=True)
+    show.seek(0.8)
+    show.advance(1 / 6)
+    assert show.actor.frame() == pytest.approx(3) and "-1x" in show.status()
 
 
-def test_slow_pictures_get_smaller_and_fast_ones_larger(monkeypatch: pytest.MonkeyPatch) -> None:
-    show, clock = Show([Player(visible_bundle())]), iter(np.cumsum([0.0, 0.2] * 3 + [0.0, 0.001] * 9))
-    monkeypatch.setattr(show_module.time, "perf_counter", lambda: float(next(clock)))
-    scales = [show.picture((80, 120), full=False).shape[0] / 120 for _ in range(6)]
-    assert scales == pytest.approx([1, 0.75, 0.5, 0.35, 0.5, 0.75], abs=0.01)
-    assert show.picture((81, 121), full=True).shape == (121, 81, 3)
+def test_clips_of_one_avatar_fade_and_those_of_another_are_cut_to() -> None:
+    show = Show([visible_bundle(), make_bundle()])
+    assert show.clips == [(0, 0), (0, 1), (1, 0)] and show.shown == 0
+    show.advance(0.1)
+    show.choose_clip(1)
+    assert show.clip_index == 1 and len(show.actor.moment().layers) == 2
+    show.advance(0.4)
+    assert {layer.clip for layer in show.actor.moment().layers} == {1}
+    show.choose_clip(2)
+    assert show.shown == 1 and len(show.actor.moment().layers) == 1
+    show.choose_clip(3)
+    assert show.clip_index == 0
+
+
+def test_the_scene_follows_detail_and_togetherness() -> None:
+    show = Show([visible_bundle(), make_bundle(count=160)])
+    key = show.scene_key
+    show.detail = DETAIL_STEPS // 4
+    assert show.scene_key != key and show.scene()[0][0].gaussians.count == 75
+    show.together = True
+    bundles, placements = show.scene()
+    assert [bundle.gaussians.count for bundle in bundles] == [75, 40]
+    assert placements[1][0, 3] - placements[0][0, 3] == pytest.approx(show_module.APART_M)
+    views = show.views((100, 160))
+    assert len(views) == 1 and len(views[0].moments) == 2
+    assert len(show.bones(views[0])) == 6
+
+
+def test_the_camera_follows_a_figure_that_stays_or_walks_on() -> None:
+    show = Show([visible_bundle()])
+    for _ in range(40):
+        show.advance(0.1)
+        pose = stage_reference.pose(show.bundles[0], show.actor.moment())
+        away = pose.root_translations[0] + show.bundles[0].rig.T_world_joint_rest[0, :3, 3] - show.target()
+        # The path is 0.3 m long and smoothed over a quarter of a second.
+        assert np.abs(away[[0, 2]]).max() < 0.15
+    show.root_motion = False
+    assert (show.target()[[0, 2]] == show.bundles[0].rig.T_world_joint_rest[0, [0, 2], 3]).all()
+
+
+def test_comparing_splits_the_picture_into_rigid_and_baked() -> None:
+    show = Show([visible_bundle()], compare=True)
+    left, right = show.views((241, 100))
+    assert (left.left, left.camera.width, right.left, right.camera.width) == (0, 120, 120, 121)
+    assert not left.moments[0].residual and right.moments[0].residual
+
+
+def test_controls_are_found_where_they_are_drawn() -> None:
+    for size in ((240, 400), (1920, 1080), (160, 160)):
+        layout = Layout(*size)
+        for name, box in layout.boxes.items():
+            assert box.x >= 0 and box.x + box.width <= size[0]
+            if name not in ("back", "play", "on") or size[0] > 200:
+                assert layout.control_at(box.x + box.width / 2, box.y + box.height / 2) == name
+        assert layout.control_at(size[0] / 2, size[1] - 30) is None
+        box = layout.clip_row(1)
+        assert layout.clip_at(box.x + 5, box.y + 3, 3) == 1 and layout.clip_at(box.x + 5, box.y + 3, 1) is None
+    assert Layout(240, 400).boxes["timeline"].share(-5) == 0 and Layout(240, 400).boxes["timeline"].share(999) == 1
 
 
 def test_auto_orbit_turns_once_in_eight_seconds() -> None:
-    show = Show([Player(make_bundle())], auto_orbit=True)
+    show = Show([make_bundle()], auto_orbit=True)
     show.advance(2.0)
     assert show.orbit.azimuth == pytest.approx(math.pi / 2)

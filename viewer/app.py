@@ -9,29 +9,34 @@ from pathlib import Path
 
 from runtime.bundle import read_bundle
 from runtime.errors import InputError
-from runtime.player import Player
+from runtime.lod import at_most
+from viewer.renderer import RendererName
 from viewer.show import Show
 
 WITHOUT_WINDOW = "make a video with `ani3d render X.ani3d --orbit -o X.mp4` instead"
 
 
-def load_show(paths: Sequence[Path | str]) -> Show:
-    """All clips of all bundles; raises `InputError` for the first file that cannot be read."""
-    bundles = [read_bundle(path) for path in paths]
-    return Show([Player(bundle, clip) for bundle in bundles for clip in range(len(bundle.clips))])
+def load_show(paths: Sequence[Path | str], *, lod: int | None = None) -> Show:
+    """All clips of all bundles, of each the first `lod` Gaussians; raises `InputError` for a file that is not one."""
+    return Show([at_most(read_bundle(path), lod) for path in paths])
 
 
-def play(paths: Sequence[Path | str], *, size: tuple[int, int] = (480, 832)) -> None:
-    """Show bundles in a window of `size` (width, height) [px] until it is closed.
+def play(paths: Sequence[Path | str], *, size: tuple[int, int] = (480, 832),
+         renderer: RendererName | None = None, lod: int | None = None) -> None:
+    """Show bundles in a window of `size` (width, height) [px] until it is closed; `renderer` None picks the best.
 
     Raises `InputError` for a file that cannot be read, and where no window can be opened.
     """
-    show = load_show(paths)
+    show = load_show(paths, lod=lod)
     if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
         raise InputError(f"there is no display to open a window on; {WITHOUT_WINDOW}")
     try:
+        import pyglet
+
+        pyglet.options.debug_gl = False  # a third of the cost of each call; the renderers check errors themselves
         import pyglet.window
 
+        from viewer.gl_objects import GlError
         from viewer.window import ShowWindow
     except ImportError as error:
         raise InputError(f"the window needs pyglet and system fonts ({error}); pip install 'ani3d[view]', on Debian "
@@ -39,7 +44,9 @@ def play(paths: Sequence[Path | str], *, size: tuple[int, int] = (480, 832)) -> 
     except Exception as error:
         raise InputError(f"no window can be opened ({error}); {WITHOUT_WINDOW}") from None
     try:
-        window = ShowWindow(show, size)
+        window = ShowWindow(show, size, renderer=renderer)
+    except GlError as error:
+        raise InputError(f"--backend {renderer}: {error}; use --backend auto") from None
     except (pyglet.window.WindowException, pyglet.gl.ContextException) as error:
         raise InputError(f"no window can be opened ({error}); {WITHOUT_WINDOW}") from None
     try:

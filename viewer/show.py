@@ -1,125 +1,226 @@
-"""What the window shows: which clip at which time, how it is seen, and the picture of that. No window here."""
+"""What the window shows: who plays what at which time, seen how. Values and state only; no window, no OpenGL."""
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float
 
-from runtime.compositing import composite
-from runtime.player import Player
-from runtime.raster import render
+from runtime import skinning, stage_reference
+from runtime.actor import Actor, Layer
+from runtime.framing import root_targets
+from runtime.lod import level_of_detail
+from runtime.stage import STANDING
+from runtime.types import Bundle, Camera
 from viewer.orbit import TURN_PER_PIXEL, Orbit
+from viewer.renderer import Style, View
 
-BACKGROUND = (0.22, 0.23, 0.25)
-"""sRGB."""
+BACKGROUNDS = ((0.22, 0.23, 0.25), (0.0, 0.0, 0.0), (0.5, 0.5, 0.5), (1.0, 1.0, 1.0), (0.05, 0.35, 0.12))
+"""sRGB: dark, black, grey, white, green."""
 AUTO_ORBIT_SPEED = 2 * math.pi / 8
 """[rad/s]."""
 SPEEDS = (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 4.0)
-SCALES = (1.0, 0.75, 0.5, 0.35)
-"""Resolutions, as shares of the window's, among which moving pictures choose."""
-SLOW_S, FAST_S = 1 / 20, 1 / 45
-"""A picture slower than the first goes down in resolution, one faster than the second goes up [s]."""
+FADE_S = 0.3
+"""Cross-fade when another clip of the same avatar is chosen [s]."""
+DETAIL_STEPS = 16
+"""Positions of the level-of-detail slider."""
+APART_M = 1.2
+"""Distance between avatars that are shown together [m]."""
 
 
 @dataclass
 class Show:
-    """The state that keys and mouse change. `players` are all clips of all bundles, one shown at a time."""
+    """The state that keys, mouse and files change. One actor a bundle; one of them is shown, or all together."""
 
-    players: Sequence[Player]
+    bundles: list[Bundle]
     shown: int = 0
-    time: float = 0.0
-    """Seconds since the clip began; grows through loops."""
-    speed: float = 1.0
+    """Which actor is in front of the camera and on the timeline."""
+    together: bool = False
+    """All avatars side by side."""
     playing: bool = True
+    speed: float = 1.0
+    backwards: bool = False
     residual: bool = True
     compare: bool = False
     """Rigid skinning on the left, the baked clip on the right."""
+    root_motion: bool = True
     auto_orbit: bool = False
+    style: Style = "splats"
+    skeleton: bool = False
+    background_index: int = 0
+    detail: int = DETAIL_STEPS
+    """Share of the Gaussians shown, in steps of 1 / `DETAIL_STEPS`."""
     orbit: Orbit = field(default_factory=Orbit)
-    scale: float = 1.0
-    """Resolution of moving pictures, one of `SCALES`."""
-    picture_s: float = 0.0
-    """Seconds that the latest picture took."""
+    actors: list[Actor] = field(init=False)
+    _targets: list[list[np.ndarray]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        bundles, self.bundles, self.actors, self._targets = self.bundles, [], [], []
+        self.add(bundles)
+
+    def add(self, bundles: Sequence[Bundle]) -> None:
+        """More avatars; the first of them is shown."""
+        first = len(self.bundles)
+        self.bundles = [*self.bundles, *bundles]
+        self.actors += [Actor(bundle) for bundle in bundles]
+        self._targets += [[root_targets(bundle.rig, clip.motion) for clip in bundle.clips] for bundle in bundles]
+        self.shown = min(first, len(self.bundles) - 1)
+
+    # Time.
 
     @property
-    def player(self) -> Player:
-        """The clip shown."""
-        return self.players[self.shown]
+    def actor(self) -> Actor:
+        """Who is shown."""
+        return self.actors[self.shown]
 
     @property
     def moving(self) -> bool:
         """Whether the picture changes by itself."""
         return self.playing or self.auto_orbit
 
-    def advance(self, seconds: float) -> None:
+    def advance(self, seconds: int | float) -> None:
         """Let time pass."""
-        if self.playing:
-            self.time += seconds * self.speed
+        for actor in self.actors:
+            actor.speed = -self.speed if self.backwards else self.speed
+            actor.residual, actor.root_motion = self.residual, self.root_motion
+            if self.playing:
+                actor.advance(seconds)
         if self.auto_orbit:
             self.orbit = self.orbit.turned(-seconds * AUTO_ORBIT_SPEED / TURN_PER_PIXEL, 0.0)
 
     def step(self, frames: int) -> None:
         """Stop, and go to a whole frame before or after."""
         self.playing = False
-        frame = round(self.player.frame_at(self.time)) + frames
-        self.time = (frame % self.player.frame_count) / self.player.fps
+        count = self.actor.motion.frames
+        self.seek((round(self.actor.frame()) + frames) % count / max(count - 1, 1))
+
+    def seek(self, share: int | float) -> None:
+        """Go to a share of the clip, 0 its first frame and 1 its last."""
+        self.actor.seek(min(max(share, 0.0), 1.0) * (self.actor.motion.frames - 1))
+
+    @property
+    def progress(self) -> float:
+        """The share of the clip that has been shown."""
+        return min(self.actor.frame() / max(self.actor.motion.frames - 1, 1), 1.0)
 
     def change_speed(self, steps: int) -> None:
         """The next slower or faster of `SPEEDS`."""
         index = SPEEDS.index(self.speed) + steps
         self.speed = SPEEDS[min(max(index, 0), len(SPEEDS) - 1)]
 
-    def next_clip(self, steps: int) -> None:
-        """Another clip, from its beginning."""
-        self.shown = (self.shown + steps) % len(self.players)
-        self.time = 0.0
+    # Clips.
 
-    def picture(self, size: tuple[int, int], *, full: bool) -> UInt8[np.ndarray, "H X 3"]:
-        """The view for a window of `size` (width, height) [px].
+    @property
+    def clips(self) -> list[tuple[int, int]]:
+        """Every clip there is: actor and clip of it."""
+        return [(a, c) for a, bundle in enumerate(self.bundles) for c in range(len(bundle.clips))]
 
-        With `full` it has exactly that size; else it has `scale` of it, and `scale` follows the time it took.
-        """
-        began = time.perf_counter()
-        share = 1.0 if full else self.scale
-        width, height = (max(round(side * share), 2) for side in size)
-        if self.compare:
-            half = width // 2
-            parts = [self._view((half, height), residual=False), self._view((width - half, height), residual=True)]
-            picture = np.concatenate(parts, axis=1)
-            picture[:, half - 1:half + 1] = 255
-        else:
-            picture = self._view((width, height), residual=self.residual)
-        self.picture_s = time.perf_counter() - began
-        if not full:
-            self._adapt()
-        return picture
+    def clip_names(self) -> list[str]:
+        """One a clip, with the avatar's name where there are several avatars."""
+        several = len(self.bundles) > 1
+        return [(f"{self.bundles[a].manifest.name} · " if several else "") + self.bundles[a].clips[c].name
+                for a, c in self.clips]
 
-    def _view(self, size: tuple[int, int], *, residual: bool) -> UInt8[np.ndarray, "H X 3"]:
-        """One figure."""
-        gaussians = self.player.gaussians_at(self.time, residual=residual)
-        camera = self.orbit.camera(self.player.target_at(self.time), size)
-        return composite(render(gaussians, camera).rgba, BACKGROUND)
+    @property
+    def clip_index(self) -> int:
+        """Which of `clips` plays."""
+        return self.clips.index((self.shown, self.actor.clip))
 
-    def _adapt(self) -> None:
-        """Choose the next picture's resolution by the time of this one."""
-        index = SCALES.index(self.scale)
-        if self.picture_s > SLOW_S:
-            self.scale = SCALES[min(index + 1, len(SCALES) - 1)]
-        elif self.picture_s < FAST_S:
-            self.scale = SCALES[max(index - 1, 0)]
+    def choose_clip(self, index: int) -> None:
+        """Play another clip from its beginning; one of the same avatar fades in."""
+        shown, clip = self.clips[index % len(self.clips)]
+        fade = FADE_S if shown == self.shown and self.playing and clip != self.actor.clip else 0.0
+        self.shown = shown
+        self.actor.start(clip, fade_seconds=fade)
+
+    # The picture.
+
+    @property
+    def background(self) -> tuple[float, float, float]:
+        """sRGB."""
+        return BACKGROUNDS[self.background_index % len(BACKGROUNDS)]
+
+    @property
+    def scene_key(self) -> tuple[object, ...]:
+        """Changes when `scene` does."""
+        return len(self.bundles), None if self.together else self.shown, self.detail
+
+    def scene(self) -> tuple[list[Bundle], list[np.ndarray]]:
+        """The avatars a renderer draws, at the chosen level of detail, and where they stand."""
+        chosen = range(len(self.bundles)) if self.together else [self.shown]
+        bundles = [self.bundles[index] if self.detail == DETAIL_STEPS else level_of_detail(
+            self.bundles[index], max(self.bundles[index].gaussians.count * self.detail // DETAIL_STEPS, 1))
+            for index in chosen]
+        return bundles, [self._placement(index) for index in chosen]
+
+    def views(self, size: tuple[int, int]) -> list[View]:
+        """What to draw for a picture of `size` (width, height) [px]."""
+        actors = self.actors if self.together else [self.actor]
+        target = self.target()
+        if not self.compare:
+            return [View(moments=tuple(self._moments(actors)), camera=self.orbit.camera(target, size),
+                         style=self.style)]
+        half = size[0] // 2
+        return [View(moments=tuple(self._moments(actors, residual=residual)), left=left, style=self.style,
+                     camera=self.orbit.camera(target, (width, size[1])))
+                for left, width, residual in ((0, half, False), (half, size[0] - half, True))]
+
+    def target(self) -> Float[np.ndarray, " 3"]:
+        """What the camera looks at [m]: the shown actor's root, smoothed."""
+        layers = self.actor.moment().layers
+        target = self._layer_target(layers[0])
+        for layer in layers[1:]:
+            target = (1 - layer.share) * target + layer.share * self._layer_target(layer)
+        if not self.root_motion:
+            target = target * (0, 1, 0) + self.bundles[self.shown].rig.T_world_joint_rest[0, :3, 3] * (1, 0, 1)
+        return target + self._placement(self.shown)[:, 3]
+
+    def bones(self, view: View) -> Float[np.ndarray, "B 2 2"]:
+        """Segments of the shown avatars' skeletons in a view [px], y down, from parent to joint."""
+        segments = [np.zeros((0, 2, 2))]
+        indices = range(len(self.bundles)) if self.together else [self.shown]
+        for index, moment in zip(indices, view.moments, strict=True):
+            rig = self.bundles[index].rig
+            joints = skinning.joint_transforms(rig, stage_reference.pose(self.bundles[index], moment), 0)[:, :3, 3]
+            points, visible = _projected(joints + self._placement(index)[:, 3], view.camera)
+            child = np.flatnonzero((rig.parents >= 0) & visible & visible[rig.parents])
+            pairs = np.stack([points[rig.parents[child]], points[child]], axis=1)
+            segments.append(pairs + np.array([view.left, 0]))
+        return np.concatenate(segments)
 
     def status(self) -> str:
         """One line about what is shown."""
-        player = self.player
-        frame = player.frame_at(self.time)
+        actor, name = self.actor, self.bundles[self.shown].manifest.name
         what = "rigid | baked" if self.compare else "baked" if self.residual else "rigid"
-        clip = f"{player.bundle.manifest.name} · {player.clip.name}"
-        if len(self.players) > 1:
-            clip += f" ({self.shown + 1}/{len(self.players)})"
+        speed = f"{'-' if self.backwards else ''}{self.speed:g}x"
         paused = "" if self.playing else " · paused"
-        return f"{clip} · {what} · frame {frame:.0f}/{player.frame_count - 1} · {self.speed:g}x{paused}"
+        return (f"{name} · {actor.bundle.clips[actor.clip].name} · {what} · "
+                f"frame {actor.frame():.0f}/{actor.motion.frames - 1} · {speed}{paused}")
+
+    def _moments(self, actors: Sequence[Actor], *, residual: bool | None = None):
+        for actor in actors:
+            actor.residual = self.residual if residual is None else residual
+            actor.root_motion = self.root_motion
+            yield actor.moment()
+
+    def _placement(self, index: int) -> Float[np.ndarray, "3 4"]:
+        placement = STANDING.copy()
+        if self.together:
+            placement[0, 3] = APART_M * (index - (len(self.bundles) - 1) / 2)
+        return placement
+
+    def _layer_target(self, layer: Layer) -> np.ndarray:
+        targets = self._targets[self.shown][layer.clip]
+        before = targets[layer.before] + (layer.before_offset[0], 0.0, layer.before_offset[1])
+        after = targets[layer.after] + (layer.after_offset[0], 0.0, layer.after_offset[1])
+        return (1 - layer.weight) * before + layer.weight * after
+
+
+def _projected(points: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels [P 2] of world points [P 3], and which are in front of the camera."""
+    seen = points @ camera.T_camera_world[:3, :3].T + camera.T_camera_world[:3, 3]
+    depth = np.maximum(seen[:, 2:], 1e-3)
+    return seen[:, :2] / depth * (camera.fx, camera.fy) + (camera.cx, camera.cy), seen[:, 2] > 0.05

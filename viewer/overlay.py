@@ -1,0 +1,152 @@
+"""What is drawn over the picture: timeline, buttons, detail slider, clip list, skeleton, text."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyglet
+from jaxtyping import Float
+
+from viewer.controls import BUTTON, MARGIN, ROW_Y, Box, Layout
+from viewer.show import DETAIL_STEPS, Show
+
+HELP = """left drag     turn
+right drag    move
+wheel         nearer, farther
+space         play, pause
+left, right   one frame back, on
++  -          faster, slower
+B             backwards
+R             residual on, off
+C             compare: rigid | baked
+M             root motion on, off
+P             splats, points
+K             skeleton
+[  ]          less, more detail
+O             turn by itself
+Home          reset the view
+Tab           next clip
+L             list of clips
+A             all avatars together
+G             background
+I             statistics
+S             screenshot
+H             this help
+Esc           quit
+drop a file   add an avatar"""
+BAR, FILLED, TEXT, SHADOW = (0, 0, 0, 130), (255, 190, 70, 255), (255, 255, 255, 255), (0, 0, 0, 230)
+BONE = (90, 220, 255, 255)
+
+
+class Overlay:
+    """Shapes and labels made once and moved; pyglet draws them after the picture."""
+
+    def __init__(self) -> None:
+        self._bars = {name: (_rectangle(BAR), _rectangle(FILLED), _rectangle(TEXT)) for name in ("timeline", "detail")}
+        self._buttons = {name: _rectangle(BAR) for name in ("back", "play", "on")}
+        self._marks = [pyglet.shapes.Triangle(0, 0, 0, 0, 0, 0, color=TEXT) for _ in range(3)]
+        self._pause = (_rectangle(TEXT), _rectangle(TEXT))
+        self._status, self._speed = _Text(), _Text()
+        self._detail = _Text(anchor_x="right")
+        self._message = _Text(anchor_x="center")
+        self._halves = (_Text(anchor_x="center", anchor_y="top"), _Text(anchor_x="center", anchor_y="top"))
+        self._help = _Text(anchor_y="top", multiline=True, width=420)
+        self._statistics = _Text(anchor_y="top", multiline=True, width=320)
+        self._clips: list[_Text] = []
+        self._panel = _rectangle((0, 0, 0, 190))
+        self._divider = _rectangle(TEXT)
+        self._bones: list[pyglet.shapes.Line] = []
+
+    def draw(self, show: Show, size: tuple[int, int], *, note: str, statistics: str, help_shown: bool,
+             clips_shown: bool) -> None:
+        """Everything, for a window of `size`; empty texts are left out."""
+        layout = Layout(*size)
+        width, height = size
+        if show.compare:
+            self._place(self._divider, Box(width // 2 - 1, 0, 2, height))
+            for text, name, x in zip(self._halves, ("rigid", "baked"), (width // 4, 3 * width // 4), strict=True):
+                text.draw(name, x, height - 8)
+        self._draw_controls(show, layout)
+        self._status.draw(show.status(), MARGIN, 58)
+        if note:
+            self._message.draw(note, width // 2, 80)
+        if clips_shown:
+            self._draw_clips(show, layout)
+        if statistics:
+            self._place(self._panel, Box(width - 252, height - 150, 252, 150))
+            self._statistics.draw(statistics, width - 240, height - 10)
+        if help_shown:
+            self._place(self._panel, Box(0, height - self._help.height - 24, 330, self._help.height + 24))
+            self._help.draw(HELP, MARGIN, height - 12)
+
+    def draw_bones(self, segments: Float[np.ndarray, "B 2 2"], size: tuple[int, int]) -> None:
+        """Lines between joints, pixels with y down."""
+        while len(self._bones) < len(segments):
+            self._bones.append(pyglet.shapes.Line(0, 0, 0, 0, thickness=2, color=BONE))
+        for line, ((x0, y0), (x1, y1)) in zip(self._bones, segments.tolist(), strict=False):
+            line.x, line.y, line.x2, line.y2 = x0, size[1] - y0, x1, size[1] - y1
+            line.draw()
+
+    def _draw_controls(self, show: Show, layout: Layout) -> None:
+        boxes = layout.boxes
+        for name, share in (("timeline", show.progress), ("detail", show.detail / DETAIL_STEPS)):
+            box = boxes[name]
+            ground, filled, knob = self._bars[name]
+            self._place(ground, box)
+            self._place(filled, Box(box.x, box.y, max(share * box.width, 0.1), box.height))
+            self._place(knob, Box(box.x + share * box.width - 3, box.y - 4, 6, box.height + 8))
+        for name, button in self._buttons.items():
+            self._place(button, boxes[name])
+        for mark, name, direction in zip(self._marks, ("back", "play", "on"), (-1, 1, 1), strict=True):
+            box = boxes[name]
+            if name == "play" and show.playing:
+                self._place(self._pause[0], Box(box.x + 5, box.y + 4, 4, BUTTON - 8))
+                self._place(self._pause[1], Box(box.x + 11, box.y + 4, 4, BUTTON - 8))
+                continue
+            size = 6 if name == "play" else 4
+            middle = box.x + BUTTON / 2
+            mark.x, mark.y = middle + direction * size, box.y + BUTTON / 2
+            mark.x2, mark.y2, mark.x3, mark.y3 = middle - direction * size, mark.y - size, middle - direction * size, (
+                mark.y + size)
+            mark.draw()
+        self._detail.draw(f"detail {100 * show.detail // DETAIL_STEPS} %", boxes["detail"].x - 8, ROW_Y + 4)
+
+    def _draw_clips(self, show: Show, layout: Layout) -> None:
+        names = show.clip_names()
+        while len(self._clips) < len(names):
+            self._clips.append(_Text())
+        for index, (text, name) in enumerate(zip(self._clips, names, strict=False)):
+            box = layout.clip_row(index)
+            self._place(self._panel, box)
+            text.draw(("▸ " if index == show.clip_index else "   ") + name, box.x + 4, box.y + 5)
+
+    @staticmethod
+    def _place(rectangle: pyglet.shapes.Rectangle, box: Box) -> None:
+        rectangle.x, rectangle.y, rectangle.width, rectangle.height = box.x, box.y, box.width, box.height
+        rectangle.draw()
+
+
+class _Text:
+    """A label with a dark shadow, readable on any picture."""
+
+    def __init__(self, *, anchor_x: str = "left", anchor_y: str = "bottom", multiline: bool = False,
+                 width: int | None = None) -> None:
+        font = {"font_name": "monospace" if multiline else None, "font_size": 10 if multiline else 11}
+        self._labels = tuple(pyglet.text.Label("", color=color, anchor_x=anchor_x, anchor_y=anchor_y,
+                                               multiline=multiline, width=width, **font) for color in (SHADOW, TEXT))
+
+    @property
+    def height(self) -> int:
+        """Of the text drawn last [px]."""
+        return self._labels[0].content_height or 0
+
+    def draw(self, text: str, x: float, y: float) -> None:
+        """Draw a text with its anchor at a place."""
+        for label, offset in zip(self._labels, (1, 0), strict=True):
+            if label.text != text:
+                label.text = text
+            label.position = (x + offset, y - offset, 0)
+            label.draw()
+
+
+def _rectangle(color: tuple[int, int, int, int]) -> pyglet.shapes.Rectangle:
+    return pyglet.shapes.Rectangle(0, 0, 1, 1, color=color)
