@@ -46,7 +46,12 @@ F (away). The bundle, glb, usd and spz are RUB; ply and splat are RDF, compresse
 BAKE_EPILOG = """\
 AVATAR   builtin[:SEED]  the built-in person; with a number, another one
          FILE.npz        a SMPL-X-layout character in parts (NAME_v, NAME_w, NAME_f, NAME_vt, NAME_ft)
-MOTION   walk | run | twirl | jump, or an AMASS-layout FILE.npz with as many joints as the avatar
+MOTION   walk | run | twirl | jump
+         FILE.bvh        of any tool; .amc with its .asf beside it
+         FILE.npz        AMASS layout (SMPL, SMPL-H or SMPL-X)
+         FILE.glb#CLIP   an animation of a .glb, .gltf or .vrm; .fbx where Blender is installed
+         FOLDER          LHM's frames, 00001.json, …
+         A skeleton other than the avatar's is retargeted; feet that stand are planted.
 
 A bake that was stopped at any moment continues when the same command is given again.
 A changed setting runs its stage and the later ones again, nothing earlier.
@@ -155,6 +160,7 @@ def add_bake_options(bake: argparse.ArgumentParser) -> None:
     bake.add_argument("--textures", type=Path, metavar="DIR", help="where a character's texture files are")
     bake.add_argument("--gaussians", type=int, metavar="N", help="how many Gaussians to make from a mesh")
     bake.add_argument("--frames", type=parse_range, metavar="A:B", help="bake frames A..B-1 of the motion only")
+    add_motion_options(bake)
     bake.add_argument("--binding", choices=("diffused", "nearest_vertex"), default="diffused",
                       help="how Gaussians follow the body (nearest_vertex: as LHM does, for comparison)")
     bake.add_argument("--preset", choices=("draft", "standard", "paper"), default="draft")
@@ -185,6 +191,27 @@ def add_export_options(export: argparse.ArgumentParser) -> None:
     export.add_argument("--texture", default="exr-half", choices=("exr-half", "exr-float", "png"),
                         help="vat: kind of textures")
     export.add_argument("--json", action="store_true")
+
+
+def add_motion_options(parser: argparse.ArgumentParser) -> None:
+    """How a motion is used."""
+    motion = parser.add_argument_group("motion")
+    motion.add_argument("--fps", type=float, help="resample the motion to this rate (default: the file's)")
+    motion.add_argument("--speed", type=float, default=1.0, help="times as fast (default 1)")
+    motion.add_argument("--loop", type=float, default=0.0, metavar="SECONDS",
+                        help="close the loop with a cross-fade of this length")
+    motion.add_argument("--in-place", action="store_true", help="take the way out: move on the spot")
+    motion.add_argument("--motion-up", choices=("x", "y", "z", "-x", "-y", "-z"),
+                        help="the motion's up axis (default: found)")
+    motion.add_argument("--no-plant", action="store_true", help="do not hold standing feet still")
+
+
+def motion_options(args: argparse.Namespace):
+    """The options of `add_motion_options`; those of the range are the command's own."""
+    from baker.motion_options import MotionOptions
+
+    return MotionOptions(fps=args.fps, speed=args.speed, loop=args.loop, in_place=args.in_place, up=args.motion_up,
+                         plant_feet=not args.no_plant).check()
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -248,7 +275,8 @@ def run_bake(args: argparse.Namespace) -> None:
         print(show(config))
         return
     request = BakeRequest(
-        avatar=args.avatar, motion=args.motion, output=args.output, parts=args.parts, textures=args.textures,
+        avatar=args.avatar, motion=args.motion, motion_options=motion_options(args), output=args.output,
+        parts=args.parts, textures=args.textures,
         gaussians=args.gaussians, frames=args.frames, binding=args.binding, prior=args.prior,
         prior_path=args.prior_path, supervision=args.supervision, rasteriser=args.rasteriser, seed=args.seed)
     result = bake(request, config)

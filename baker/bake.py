@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from baker.conditions import Conditions, pose_video, reference_image
 from baker.config import BakeConfig, CoarseConfig
 from baker.distil import distil
 from baker.field import ResidualField
-from baker.motions import load_motion
+from baker.motions import MotionOptions, clip_name, load_motion, motion_files_of
 from baker.optimise import optimise
 from baker.priors import VideoPrior, load_prior
 from baker.progress import Progress
@@ -52,6 +52,8 @@ class BakeRequest:
     """Gaussians to make from a mesh; None takes the importer's default."""
     frames: tuple[int, int] | None = None
     """Frames A..B-1 of the motion; None bakes all."""
+    motion_options: MotionOptions = field(default_factory=MotionOptions)
+    """Rate, speed, loop, place and axes of the motion (its `frames` are those above)."""
     binding: str = "diffused"
     """How Gaussians follow the body."""
     prior: str = "embedded"
@@ -100,6 +102,11 @@ def describe_sources(request: BakeRequest) -> dict[str, Any]:
         path = Path(text)
         described[key] = ({"file": path.name, "bytes": path.stat().st_size, "sha256": file_fingerprint(path)}
                           if path.is_file() else {"name": text})
+    files = [path for path in motion_files_of(request.motion) if path.is_file()]
+    if not Path(request.motion).is_file() and files:  # FILE#CLIP, or a folder of frames
+        described["motion"]["sha256"] = [file_fingerprint(path) for path in files]
+    if request.motion_options != MotionOptions():
+        described["motion_options"] = asdict(request.motion_options)
     return described
 
 
@@ -107,12 +114,7 @@ def load_inputs(request: BakeRequest) -> tuple[Avatar, Motion]:
     """The avatar and the motion, checked against each other."""
     avatar = load_avatar(request.avatar, parts=request.parts, binding=request.binding, count=request.gaussians,
                          seed=request.seed, texture_dir=request.textures)
-    motion = load_motion(request.motion, avatar)
-    if request.frames:
-        start, stop = request.frames
-        if start >= motion.frames:
-            raise InputError(f"{request.motion}: has {motion.frames} frames, --frames {start}:{stop} takes none")
-        motion = motion.slice(start, min(stop, motion.frames))
+    motion = load_motion(request.motion, avatar, options=replace(request.motion_options, frames=request.frames))
     motion.check(request.motion, rig=avatar.rig)
     avatar.gaussians.check(request.avatar)
     avatar.rig.check(request.avatar, gaussians=avatar.gaussians.count)
@@ -283,7 +285,7 @@ class _Pipeline:
         metrics = {key: float(offsets.metrics[key]) for key in
                    ("position_error_mm_p99", "rotation_error_deg_p99", "psnr_db")}
         name = self.request.output.stem
-        clip = Clip(name=Path(self.request.motion).stem, motion=self.motion, residual=residual)
+        clip = Clip(name=clip_name(self.request.motion), motion=self.motion, residual=residual)
         manifest = Manifest(name=self.avatar_.name, generator="ani3d 0.1.0", source_licence=self.avatar_.licence,
                             distillation=metrics)
         bundle = Bundle(gaussians=self.avatar_.gaussians, rig=self.avatar_.rig, clips=(clip,), manifest=manifest)

@@ -28,8 +28,8 @@ from runtime import rotations, skinning
 from runtime.errors import InputError
 from runtime.types import Motion, Rig
 
-__all__ = ["MotionOptions", "ProceduralName", "ground", "load_motion", "load_motion_with_report", "motion_files_of",
-           "on_rig", "procedural"]
+__all__ = ["MotionOptions", "ProceduralName", "clip_name", "ground", "load_motion", "load_motion_with_report",
+           "motion_files_of", "on_rig", "procedural"]
 
 GROUND_PERCENTILE = 10.0
 """The clip's floor is this percentile of the frames' lowest points: robust to a frame of penetration, and a clip in
@@ -109,6 +109,12 @@ def motion_files_of(source: str) -> list[Path]:
     if path.suffix.lower() == ".amc" and path.is_file():
         return [path, find_asf(path)]
     return [path]
+
+
+def clip_name(source: str) -> str:
+    """What to call a motion: its clip's name, else its file's without suffix."""
+    path, clip = split_source(source)
+    return clip or path.stem or path.resolve().name
 
 
 def on_rig(clip: SkeletonClip, rig: Rig, *, source: str,
