@@ -2,8 +2,8 @@
 
 A function of canonical position and time, applied before skinning; exactly zero at step 0. Letters: M moving
 Gaussians, B frames of a batch, T frames, R cells of a plane along an axis, S samples of a plane along time,
-D features, L levels. `features_reference` is the plain definition; `features` is the same with the
-interpolation at the fixed canonical positions worked out once.
+D features, L levels. `reference` is the plain definition; on a CPU `forward` is the same in one fused kernel
+(`baker/_field_evaluation.py`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from baker._field_evaluation import FixedPoints, Moment, evaluate
 from runtime.errors import InputError
 
 SPACE_AXES = ((0, 1), (0, 2), (1, 2))
@@ -85,12 +86,23 @@ class ResidualField(nn.Module):
         self.out.bias.data.zero_()
         scale = [config.mean_scale] * 3 + [config.rotation_scale] * 3 + [config.log_scale_scale] * 3
         self.register_buffer("scale", torch.tensor(scale))
-        self._samplers = [_LevelSampler(self._unit_points(), r) for r in cells]
+        unit = (self.points - self.low) / self.extent
+        self._fixed_points = FixedPoints(unit.numpy(), cells)
 
     def forward(self, frames: Float[Tensor, " B"]) -> tuple[
             Float[Tensor, "B M 3"], Float[Tensor, "B M 3"], Float[Tensor, "B M 3"]]:
         """`(d_means [m], d_rotations [rad], d_log_scales)` at frames in 0..T-1, fractional ones allowed."""
-        return self.decode(self.features(frames))
+        if self.points.device.type != "cpu" or self.out.weight.dtype != torch.float32:
+            return self.reference(frames)
+        decoder = [p for layer in (self.hidden_in, self.hidden, self.out) for p in (layer.weight, layer.bias)]
+        value = evaluate(self._fixed_points, self._moments(frames), self.scale.numpy(), list(self.space),
+                         list(self.time), decoder)
+        return value[..., 0:3], value[..., 3:6], value[..., 6:9]
+
+    def reference(self, frames: Float[Tensor, " B"]) -> tuple[
+            Float[Tensor, "B M 3"], Float[Tensor, "B M 3"], Float[Tensor, "B M 3"]]:
+        """What `forward` gives, in plain torch, on any device and in any precision."""
+        return self.decode(self.features_reference(self.points, frames))
 
     def decode(self, features: Float[Tensor, "B M D"]) -> tuple[
             Float[Tensor, "B M 3"], Float[Tensor, "B M 3"], Float[Tensor, "B M 3"]]:
@@ -100,19 +112,13 @@ class ResidualField(nn.Module):
         value = self.out(hidden) * self.scale
         return value[..., 0:3], value[..., 3:6], value[..., 6:9]
 
-    def features(self, frames: Float[Tensor, " B"]) -> Float[Tensor, "B M D"]:
-        """Plane features, multiplied over the six planes and concatenated over levels, at the M points."""
-        rows = self._time_rows(frames)
-        return torch.cat([sampler(space, _blend_rows(time, *rows)) for sampler, space, time
-                          in zip(self._samplers, self.space, self.time, strict=True)], dim=-1)
-
     def features_reference(self, points: Float[Tensor, "P 3"], frames: Float[Tensor, " B"]) -> Float[Tensor, "B P D"]:
         """The definition, anywhere: bilinear samples of all six planes, at `points` [m] and frames."""
-        unit = 2 * (points - self.low) / self.extent - 1
-        t = 2 * frames / max(self.frames - 1, 1) - 1
+        unit = (2 * (points - self.low) / self.extent - 1).to(self.space[0].dtype)
+        t = (2 * frames / max(self.frames - 1, 1) - 1).to(unit)
         levels = []
         for space, time in zip(self.space, self.time, strict=True):
-            product = torch.ones(len(frames), len(points), self.config.features, dtype=points.dtype)
+            product = torch.ones(len(frames), len(points), self.config.features, dtype=unit.dtype, device=unit.device)
             for plane, (row, column) in zip(space, SPACE_AXES, strict=True):
                 product = product * _grid_sample(plane, unit[:, column], unit[:, row])
             for axis in range(3):
@@ -160,15 +166,15 @@ class ResidualField(nn.Module):
                              f"run the optimisation again") from error
         return field
 
-    def _unit_points(self) -> Tensor:
-        return (self.points - self.low) / self.extent
-
-    def _time_rows(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _moments(self, frames: Tensor) -> list[Moment]:
         """The two samples of the time axis around each frame and the weight of the later."""
-        samples = self.time[0].shape[1]
-        position = (frames / max(self.frames - 1, 1) * (samples - 1)).clamp(0, samples - 1)
-        before = position.floor().clamp(max=max(samples - 2, 0)).long()
-        return before, (before + 1).clamp(max=samples - 1), position - before
+        last = self.time[0].shape[1] - 1
+        moments = []
+        for frame in frames.tolist():
+            position = min(max(frame / max(self.frames - 1, 1) * last, 0.0), float(last))
+            before = min(int(position), max(last - 1, 0))
+            moments.append(Moment(before, min(before + 1, last), position - before))
+        return moments
 
 
 @contextmanager
@@ -200,88 +206,6 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except Exception as error:
         # safetensors raises its own type for a damaged header and OSError for a missing file.
         raise InputError(f"{path}: cannot be read ({error}); run the stage again") from error
-
-
-class _LevelSampler:
-    """Bilinear sampling of one level's planes at fixed points.
-
-    A time plane at one frame is a line of R values per axis, so interpolating it at M points is the product
-    with a constant [M R] matrix; a space plane is the product with a sparse [M R*R] matrix of four entries a
-    row. Both products and their transposes sum in a fixed order, and at M = 10,000, R = 64 they are an order
-    faster than `grid_sample` and its scatter.
-    """
-
-    def __init__(self, unit: Float[Tensor, "M 3"], cells: int) -> None:
-        position = unit.double() * (cells - 1)
-        self.before = position.floor().clamp(0, cells - 2).long()
-        self.weight = (position - self.before).float()
-        rows = torch.arange(len(unit))
-        self.lines = torch.zeros(3, len(unit), cells)
-        for axis in range(3):
-            self.lines[axis, rows, self.before[:, axis]] = 1 - self.weight[:, axis]
-            self.lines[axis, rows, self.before[:, axis] + 1] = self.weight[:, axis]
-        self.planes = [self._plane(row, column, cells) for row, column in SPACE_AXES]
-
-    def _plane(self, row: int, column: int, cells: int) -> _Gather:
-        columns, weights = [], []
-        for i in (0, 1):
-            for j in (0, 1):
-                columns.append((self.before[:, row] + i) * cells + self.before[:, column] + j)
-                weights.append((self.weight[:, row] if i else 1 - self.weight[:, row])
-                               * (self.weight[:, column] if j else 1 - self.weight[:, column]))
-        entries = torch.stack(columns, 1), torch.stack(weights, 1)
-        return _Gather(*entries, cells * cells)
-
-    def __call__(self, space: Float[Tensor, "3 R R D"], lines: Float[Tensor, "B 3 R D"]) -> Float[Tensor, "B M D"]:
-        """The product of the six planes' features."""
-        batch, _, cells, features = lines.shape
-        xy, xz, yz = (_GatherProduct.apply(plane.reshape(cells * cells, features), gather)
-                      for plane, gather in zip(space, self.planes, strict=True))
-        # [3 M R] @ [3 R B*D]
-        moved = torch.bmm(self.lines, lines.permute(1, 2, 0, 3).reshape(3, cells, batch * features))
-        moved = moved.view(3, -1, batch, features)
-        return ((xy * xz * yz)[:, None] * moved[0] * moved[1] * moved[2]).transpose(0, 1)
-
-
-class _Gather:
-    """A constant sparse [M cells] matrix of four entries a row, by rows and by columns."""
-
-    def __init__(self, columns: Int[Tensor, "M 4"], weights: Float[Tensor, "M 4"], cells: int) -> None:
-        count, width = columns.shape
-        self.columns, self.weights = columns.reshape(-1), weights.reshape(-1)
-        self.row_starts = torch.arange(0, count * width, width)
-        order = torch.argsort(self.columns, stable=True)
-        self.rows, self.weights_by_column = order // width, self.weights[order].contiguous()
-        counts = torch.bincount(self.columns, minlength=cells)
-        self.column_starts = counts.cumsum(0) - counts
-
-    def product(self, dense: Float[Tensor, "cells D"]) -> Float[Tensor, "M D"]:
-        """Matrix times dense."""
-        return F.embedding_bag(self.columns, dense, self.row_starts, mode="sum", per_sample_weights=self.weights)
-
-    def transposed_product(self, dense: Float[Tensor, "M D"]) -> Float[Tensor, "cells D"]:
-        """Transpose times dense: a gather too, so nothing is scattered and the order of sums is fixed."""
-        return F.embedding_bag(self.rows, dense, self.column_starts, mode="sum",
-                               per_sample_weights=self.weights_by_column)
-
-
-class _GatherProduct(torch.autograd.Function):
-    """`gather.product` with the transposed gather as its backward."""
-
-    @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, dense: Tensor, gather: _Gather) -> Tensor:
-        ctx.gather = gather
-        return gather.product(dense)
-
-    @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
-        return ctx.gather.transposed_product(gradient.contiguous()), None
-
-
-def _blend_rows(plane: Float[Tensor, "3 S R D"], before: Tensor, after: Tensor,
-                weight: Float[Tensor, " B"]) -> Float[Tensor, "B 3 R D"]:
-    weight = weight[:, None, None, None]
-    return (1 - weight) * plane[:, before].transpose(0, 1) + weight * plane[:, after].transpose(0, 1)
 
 
 def _smooth_noise(cells: int, knots: int, features: int, generator: torch.Generator) -> Float[Tensor, "3 R R D"]:

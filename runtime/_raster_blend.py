@@ -16,7 +16,8 @@ import numpy as np
 
 from runtime._raster_project import ALPHA_MIN as _ALPHA_MIN
 from runtime._raster_project import TILE
-from runtime._raster_simd import (  # noqa: F401  the kernel text uses them
+from runtime._raster_template import compiled, specialise
+from runtime._simd import (  # noqa: F401  the kernel text uses them
     LANES,
     at_least,
     bits,
@@ -39,7 +40,6 @@ from runtime._raster_simd import (  # noqa: F401  the kernel text uses them
     store,
     take,
 )
-from runtime._raster_template import compiled, specialise
 
 f4, u4 = np.float32, np.uint32
 ZERO, HALF, ONE = f4(0), f4(0.5), f4(1)

@@ -14,8 +14,8 @@ from typing import no_type_check
 
 import numpy as np
 
-from runtime._raster_simd import take
 from runtime._raster_template import compiled
+from runtime._simd import take
 
 TILE = 16
 """Tile edge [px]: one 16-lane vector per row."""

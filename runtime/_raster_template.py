@@ -24,7 +24,7 @@ MAX_CHANNELS = 64
 
 def _digest() -> str:
     total = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("_raster_*.py")):
+    for path in sorted([*Path(__file__).parent.glob("_raster_*.py"), Path(__file__).with_name("_simd.py")]):
         total.update(path.read_bytes())
     return total.hexdigest()[:12]
 
@@ -49,11 +49,15 @@ def specialise(template: str, *, channels: int, module: dict[str, Any], options:
     """
     if not 1 <= channels <= MAX_CHANNELS:
         raise ValueError(f"{channels} channels: between 1 and {MAX_CHANNELS} can be blended in one pass")
-    code = compile(expand(template, channels=channels), module["__file__"], "exec")
+    return from_text(expand(template, channels=channels), f"kernel_{channels}", module=module, options=options)
+
+
+def from_text(text: str, name: str, *, module: dict[str, Any], options: dict[str, Any]) -> Callable[..., Any]:
+    """The function `name` of a text, compiled by numba as if it stood in the module with these globals."""
     # `__name__` of these globals is what a cached function re-imports; a copy keeps the module free of the names.
     scope = dict(module)
-    exec(code, scope)  # our own text, no outside input
-    return compiled(**options)(scope[f"kernel_{channels}"])
+    exec(compile(text, module["__file__"], "exec"), scope)  # our own text, no outside input
+    return compiled(**options)(scope[name])
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -36,7 +36,7 @@ def run(kernel: Callable[..., None], count: int, *args: Any) -> None:
 
 def run_taking(kernel: Callable[..., None], count: int, *args: Any) -> None:
     """`kernel(counter, count, *args)`, once per thread: it takes its pieces from `counter` itself (see
-    `_raster_simd.take`), as small as a tile, at a nanosecond each."""
+    `_simd.take`), as small as a tile, at a nanosecond each."""
     counter = np.zeros(1, np.int64)
     _together(config.NUMBA_NUM_THREADS, lambda: kernel(counter, count, *args))
 

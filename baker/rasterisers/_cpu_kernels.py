@@ -30,7 +30,8 @@ from runtime._raster_blend import (  # noqa: F401  the kernel text uses them
 )
 from runtime._raster_project import CHUNK, GUARD, PROJECT_OPTIONS
 from runtime._raster_project import TILE as TILE
-from runtime._raster_simd import (  # noqa: F401  the kernel text uses them
+from runtime._raster_template import compiled, specialise
+from runtime._simd import (  # noqa: F401  the kernel text uses them
     LANES,
     both,
     fma,
@@ -45,7 +46,6 @@ from runtime._raster_simd import (  # noqa: F401  the kernel text uses them
     sums,
     take,
 )
-from runtime._raster_template import compiled, specialise
 
 GEOMETRY = 6
 """Gradient columns before the channels': sums over pixels of p, p u, p v, p u^2, p u v, p v^2; p is the gradient by the
