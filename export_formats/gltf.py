@@ -194,7 +194,7 @@ def _primitive(buffer: GlbBuffer, gaussians: GaussianSet) -> dict[str, Any]:
 
 
 def _skin_attributes(buffer: GlbBuffer, rig: Rig) -> dict[str, int]:
-    """JOINTS_n and WEIGHTS_n, four influences each. As glTF asks, a joint occurs once, and is 0 where it has no weight."""
+    """JOINTS_n and WEIGHTS_n, four influences each. As glTF asks, a joint occurs once, and is 0 without weight."""
     count, width = rig.skin_joints.shape
     sets = -(-width // _INFLUENCES)
     weights = np.zeros((count, sets * _INFLUENCES), "<f4")
