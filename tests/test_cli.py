@@ -54,7 +54,7 @@ BAD_MOTIONS = {
     "truncated npz": (lambda d: truncated(write_motion(d / "m.npz")), "m.npz"),
     "not an npz": (lambda d: (d / "m.npz").write_text("hello") and d / "m.npz", "m.npz"),
     "wrong keys": (lambda d: write_motion(d / "m.npz", poses=None), "poses"),
-    "another joint count": (lambda d: write_motion(d / "m.npz", joints=24), "joint"),
+    "another joint count": (lambda d: write_motion(d / "m.npz", joints=23), "SMPL"),
     "zero frames": (lambda d: write_motion(d / "m.npz", frames=0), "frames"),
     "nan pose": (lambda d: write_motion(d / "m.npz", trans=np.full((12, 3), np.nan, np.float32)), "NaN"),
     "frame rate zero": (lambda d: write_motion(d / "m.npz", mocap_frame_rate=np.float32(0)), "rate"),
