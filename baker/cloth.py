@@ -8,7 +8,6 @@ Letters: V garment vertices, B body samples, S pose samples (several a frame). M
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -19,24 +18,15 @@ from scipy.sparse.csgraph import dijkstra
 
 from baker import cloth_kernels as kernels
 from baker.avatar import Avatar, Garment, SkinnedMesh
+from baker.collider import MIN_CLEARANCE, BodySamples, Cores, arm_share, lengths, skin
 from baker.meshes import face_areas, ride
 from runtime import rotations
 from runtime.errors import InputError
 from runtime.skinning import blend, pose_gaussians, skinning_matrices
-from runtime.types import GaussianSet, Motion, Rig
+from runtime.types import GaussianSet, Motion
 
-ARM_NAMES = re.compile(r"upper_?arm|lower_?arm|fore_?arm|(left|right|[lr][_.])_?arm|arm[_.]?[lr]\b|shoulder|elbow|"
-                       r"wrist|hand|clavicle", re.IGNORECASE)
-"""Joints whose flesh skirts do not collide with: hands would drag them (facts/data.md §5)."""
 SEARCH_RADIUS = 0.05
 """How far from the body a cloth vertex looks for contact [m]; limbs move less in one pose interval."""
-SAMPLE_SPACING = 0.02
-"""Body edges longer than this also get a contact sample at their middle [m]; samples nearer than about half of it
-are thinned."""
-MIN_CLEARANCE = 0.001
-"""Kept from the skin even where the rest pose has the garment inside it [m]."""
-
-
 @dataclass(frozen=True)
 class ClothConfig:
     """Material and solver. Defaults: a light woven skirt; measured values in tests/test_cloth.py."""
@@ -124,11 +114,11 @@ def simulate(avatar: Avatar, motion: Motion, config: ClothConfig, *,
         raise InputError(f"{avatar.name}: has no garments to simulate; use an avatar with loose cloth")
     motion.check(avatar.name, rig=avatar.rig)
     track = _pose_track(motion, config)
-    collider = _Collider.of(avatar)
+    samples, cores = BodySamples.of(avatar.body, avatar.rig), Cores.of(avatar)
     total, done = motion.frames * len(avatar.garments), 0
     simulated = []
     for garment in avatar.garments:
-        cloth = _Cloth.at_rest(garment, avatar, collider, config, track)
+        cloth = _Cloth(garment, avatar, samples, cores, config=config, track=track)
         frames = np.empty((motion.frames, len(garment.mesh.vertices), 3), np.float32)
         for sample in range(1, track.poses.frames):
             cloth.advance_to(sample)
@@ -144,7 +134,7 @@ def simulate(avatar: Avatar, motion: Motion, config: ClothConfig, *,
 
 def rigid_vertices(avatar: Avatar, garment: Garment, motion: Motion, frame: int) -> Float[np.ndarray, "V 3"]:
     """A garment's vertices in the world by linear blend skinning alone."""
-    return _skin(garment.mesh, skinning_matrices(avatar.rig, motion, frame))
+    return skin(garment.mesh, skinning_matrices(avatar.rig, motion, frame))
 
 
 def truth_residual(avatar: Avatar, motion: Motion, truth: Truth) -> TruthResidual:
@@ -175,8 +165,8 @@ def edge_strains(garment: Garment, vertices: Float[np.ndarray, "T V 3"]) -> Floa
 def penetrations(avatar: Avatar, garment: Garment, motion: Motion, *, frame: int,
                  vertices: Float[np.ndarray, "V 3"]) -> Float[np.ndarray, " V"]:
     """Exact depth [m] of each free vertex inside the skinned body surface, arms left out; 0 outside or pinned."""
-    body = _skin(avatar.body, skinning_matrices(avatar.rig, motion, frame))
-    arm = _arm_share(avatar.body, avatar.rig) > 0.5
+    body = skin(avatar.body, skinning_matrices(avatar.rig, motion, frame))
+    arm = arm_share(avatar.body, avatar.rig) > 0.5
     faces = np.ascontiguousarray(avatar.body.faces[~arm[avatar.body.faces].any(1)], np.int64)
     depths = np.empty(len(vertices))
     kernels.penetration_depths(vertices.astype(np.float64), body, faces, depths)
@@ -240,109 +230,50 @@ def _lead_in(quats: np.ndarray, roots: np.ndarray, fps: float, rate: float,
     return np.stack(out_quats), np.stack(out_roots)
 
 
-@dataclass(frozen=True)
-class _Collider:
-    """Samples on the body's surface, and capsules inside it."""
-
-    mesh: SkinnedMesh
-    corners: np.ndarray
-    """Vertices each sample lies between, int64 [B 3]."""
-    shares: np.ndarray
-    """Their weights [B 3]."""
-    is_arm: np.ndarray
-    """Boolean [B]."""
-    core_joints: np.ndarray
-    """Joint that carries each capsule [K]."""
-    core_ends: np.ndarray
-    """Rest pose [K 2 3] [m]."""
-    core_radii: np.ndarray
-    """[K 2] [m]."""
-
-    @staticmethod
-    def of(avatar: Avatar) -> _Collider:
-        """Samples: vertices, and the middles of long edges and of the faces that have one."""
-        mesh = avatar.body
-        edges = _edges_and_diagonals(mesh)[0]
-        long = edges[_lengths(mesh.vertices, edges) > SAMPLE_SPACING]
-        sides = np.stack([_lengths(mesh.vertices, mesh.faces[:, pair]) for pair in ([0, 1], [1, 2], [2, 0])])
-        wide = mesh.faces[sides.max(0) > SAMPLE_SPACING].astype(np.int64)
-        used = np.unique(mesh.faces).astype(np.int64)
-        corners = np.concatenate([np.repeat(used[:, None], 3, 1), long[:, [0, 1, 1]], wide])
-        shares = np.repeat(np.array([[1.0, 0, 0], [0.5, 0.5, 0], [1 / 3, 1 / 3, 1 / 3]]),
-                           [len(used), len(long), len(wide)], axis=0)
-        # Feet are meshed far more densely than contact needs.
-        rest = np.einsum("bc,bci->bi", shares, mesh.vertices[corners].astype(np.float64))
-        _, kept = np.unique(np.floor(rest / (SAMPLE_SPACING / 2)).astype(np.int64), axis=0, return_index=True)
-        kept.sort()
-        corners, shares = corners[kept], shares[kept]
-        arm = _arm_share(mesh, avatar.rig)
-        joints, ends, radii = _fit_cores(avatar)
-        return _Collider(mesh=mesh, corners=corners, shares=shares, core_joints=joints, core_ends=ends,
-                         core_radii=radii, is_arm=np.einsum("bc,bc->b", shares, arm[corners]) > 0.5)
-
-    def at(self, matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Sample positions [B 3], their normals [B 3] and capsule ends [K 2 3] under skinning matrices."""
-        vertices = _skin(self.mesh, matrices)
-        normals = np.empty_like(vertices)
-        kernels.vertex_normals(vertices, self.mesh.faces, normals)
-        points = np.einsum("bc,bci->bi", self.shares, vertices[self.corners])
-        blended = np.einsum("bc,bci->bi", self.shares, normals[self.corners])
-        blended /= np.maximum(np.linalg.norm(blended, axis=1, keepdims=True), 1e-12)
-        carry = matrices[self.core_joints].astype(np.float64)
-        cores = np.einsum("kij,kej->kei", carry[:, :3, :3], self.core_ends) + carry[:, None, :3, 3]
-        return points, blended, cores
-
-
 class _Cloth:
     """One garment while it is simulated."""
 
-    def __init__(self, garment: Garment, avatar: Avatar, collider: _Collider, config: ClothConfig,
-                 track: _Track) -> None:
+    def __init__(self, garment: Garment, avatar: Avatar, samples: BodySamples, cores: Cores, *,
+                 config: ClothConfig, track: _Track) -> None:
+        if not garment.pinned.any():
+            raise InputError(f"{avatar.name}: garment {garment.name} has no pinned vertices; pin its waistband")
         mesh, step = garment.mesh, 1.0 / (track.poses.fps * track.substeps)
-        self.garment, self.rig, self.collider, self.track = garment, avatar.rig, collider, track
+        self.garment, self.rig, self.samples, self.cores, self.track = garment, avatar.rig, samples, cores, track
         self.constraints = _constraints(garment, config)
         self.free = ~garment.pinned
-        self.is_arm = _arm_share(mesh, avatar.rig) > 0.3
+        self.is_arm = arm_share(mesh, avatar.rig) > 0.3
         self.contacts = np.full(len(mesh.vertices), -1, np.int32)
         # Air of 1.2 kg/m3: deceleration = 1/2 rho Cd v^2 / density.
         self.physics = kernels.Physics(
             step=step, gravity=config.gravity, drag=0.5 * 1.2 * config.drag / config.density,
             keep=float(np.exp(-config.damping * step)), friction=config.friction, max_speed=config.max_speed,
             max_pull=config.max_pull, max_push=0.01)
-        rest_points, rest_normals, _ = collider.at(np.repeat(np.eye(4)[None], avatar.rig.joint_count, 0))
+        rest_points, rest_normals = samples.at(np.repeat(np.eye(4)[None], avatar.rig.joint_count, 0))
         rest = mesh.vertices.astype(np.float64)
-        self._find_contacts(rest, rest_points, SEARCH_RADIUS)
+        self._find_contacts(rest, rest_points)
         distance = np.einsum("vi,vi->v", rest - rest_points[self.contacts], rest_normals[self.contacts])
         near = (self.contacts >= 0) & (distance < config.thickness)
         self.clearances = np.where(near, np.maximum(distance, MIN_CLEARANCE), config.thickness)
         matrices = skinning_matrices(avatar.rig, track.poses, 0)
-        self.body = collider.at(matrices)
-        self.pins = _skin(mesh, matrices)
+        self.body = self._body(matrices)
+        self.pins = skin(mesh, matrices)
         self.sheet = kernels.Sheet(
             positions=self.pins.copy(), velocities=np.zeros_like(self.pins), previous=self.pins.copy(),
             normals=np.zeros_like(self.pins),
             inverse_masses=np.where(garment.pinned, 0.0, 1.0 / _masses(mesh, config.density)))
 
-    @staticmethod
-    def at_rest(garment: Garment, avatar: Avatar, collider: _Collider, config: ClothConfig,
-                track: _Track) -> _Cloth:
-        """A garment at the start of the lead-in, skinned and still."""
-        if not garment.pinned.any():
-            raise InputError(f"{avatar.name}: garment {garment.name} has no pinned vertices; pin its waistband")
-        return _Cloth(garment, avatar, collider, config, track)
-
     def advance_to(self, sample: int) -> None:
         """From the previous pose sample to this one."""
         matrices = skinning_matrices(self.rig, self.track.poses, sample)
-        before, after = self.body, self.collider.at(matrices)
-        pins = _skin(self.garment.mesh, matrices)
+        before, after = self.body, self._body(matrices)
+        pins = skin(self.garment.mesh, matrices)
         half = 0.5 / self.track.poses.fps
         expected = self.sheet.positions + half * self.sheet.velocities
-        self._find_contacts(expected, 0.5 * (before[0] + after[0]), SEARCH_RADIUS)
+        self._find_contacts(expected, 0.5 * (before[0] + after[0]))
         kernels.vertex_normals(self.sheet.positions, self.garment.mesh.faces, self.sheet.normals)
         body = kernels.Body(
             points0=before[0], points1=after[0], normals0=before[1], normals1=after[1], cores0=before[2],
-            cores1=after[2], radii=self.collider.core_radii, contacts=self.contacts, clearances=self.clearances,
+            cores1=after[2], radii=self.cores.radii, contacts=self.contacts, clearances=self.clearances,
             pins0=self.pins, pins1=pins)
         kernels.advance(self.sheet, self.constraints, body, self.physics, self.track.substeps)
         self.body, self.pins = after, pins
@@ -351,12 +282,16 @@ class _Cloth:
         """The positions, pushed out of the body's surface as it is now."""
         shown = self.sheet.positions.copy()
         for _ in range(2):
-            self._find_contacts(shown, self.body[0], SEARCH_RADIUS)
+            self._find_contacts(shown, self.body[0])
             kernels.push_out(shown, self.free, self.body[0], self.body[1], self.contacts, self.clearances)
         return shown.astype(np.float32)
 
-    def _find_contacts(self, positions: np.ndarray, samples: np.ndarray, radius: float) -> None:
-        kernels.nearest_samples(positions, self.is_arm, samples, self.collider.is_arm, radius, self.contacts)
+    def _body(self, matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Sample positions [B 3], their normals [B 3] and capsule ends [K 2 3] under skinning matrices."""
+        return *self.samples.at(matrices), self.cores.at(matrices)
+
+    def _find_contacts(self, positions: np.ndarray, samples: np.ndarray) -> None:
+        self.contacts[:] = self.samples.nearest(positions, samples=samples, is_arm=self.is_arm, radius=SEARCH_RADIUS)
 
 
 def _constraints(garment: Garment, config: ClothConfig) -> kernels.Constraints:
@@ -370,14 +305,14 @@ def _constraints(garment: Garment, config: ClothConfig) -> kernels.Constraints:
         np.where(across_is_diagonal, config.shear_compliance, config.bend_compliance)])
     order = np.random.Generator(np.random.Philox(config.seed)).permutation(len(pairs))
     pairs, compliance = pairs[order], compliance[order]
-    lengths = _lengths(rest, edges)
+    spans = lengths(rest, edges)
     count = len(rest)
-    graph = coo_matrix((lengths, (edges[:, 0], edges[:, 1])), shape=(count, count)).tocsr()
+    graph = coo_matrix((spans, (edges[:, 0], edges[:, 1])), shape=(count, count)).tocsr()
     reach, _, source = dijkstra(graph, directed=False, indices=np.flatnonzero(garment.pinned),
                                 return_predecessors=True, min_only=True)
     tethered = np.isfinite(reach) & ~garment.pinned
     return kernels.Constraints(
-        first=pairs[:, 0].astype(np.int32), second=pairs[:, 1].astype(np.int32), rest=_lengths(rest, pairs),
+        first=pairs[:, 0].astype(np.int32), second=pairs[:, 1].astype(np.int32), rest=lengths(rest, pairs),
         compliance=compliance, anchors=np.where(tethered, source, -1).astype(np.int32),
         reaches=np.where(tethered, reach * config.tether_slack, 0.0))
 
@@ -388,7 +323,7 @@ def _edges_and_diagonals(mesh: SkinnedMesh) -> tuple[np.ndarray, np.ndarray, np.
     faces = mesh.faces.astype(np.int64)
     halves = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     opposite = np.concatenate([faces[:, 2], faces[:, 0], faces[:, 1]])
-    length = _lengths(mesh.vertices, halves)
+    length = lengths(mesh.vertices, halves)
     longest = np.tile(length.reshape(3, -1).max(0), 3)
     edges, edge_of = np.unique(np.sort(halves, 1), axis=0, return_inverse=True)
     edge_of = edge_of.ravel()
@@ -403,73 +338,8 @@ def _edges_and_diagonals(mesh: SkinnedMesh) -> tuple[np.ndarray, np.ndarray, np.
     return edges, is_diagonal, across[distinct], is_diagonal[inner][distinct]
 
 
-def _fit_cores(avatar: Avatar) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Tapered capsules inside the legs and torso: joints [K], ends [K 2 3], radii [K 2], in the rest pose."""
-    rig, body = avatar.rig, avatar.body
-    arm = _arm_joints(rig)
-    origins = rig.T_world_joint_rest[:, :3, 3].astype(np.float64)
-    owner = body.skin_joints[np.arange(len(body.skin_joints)), body.skin_weights.argmax(1)]
-    free = np.concatenate([g.mesh.vertices[~g.pinned] for g in avatar.garments]).astype(np.float64)
-    joints, ends, radii = [], [], []
-    for joint in range(rig.joint_count):
-        children = [c for c in np.flatnonzero(np.asarray(rig.parents) == joint) if not arm[c]]
-        flesh = body.vertices[owner == joint].astype(np.float64)
-        if arm[joint] or not children or len(flesh) < 12:
-            continue
-        # Between the two children of a hub (hips), else along the bone.
-        hub = len(children) >= 2
-        segment = origins[children[:2]] if hub else np.stack([origins[joint], origins[children[0]]])
-        if np.linalg.norm(segment[1] - segment[0]) < 0.05:
-            continue
-        along, distance = _to_segment(flesh, segment)
-        halves = [(along > 0) & (along <= 0.5), (along >= 0.5) & (along < 1)]
-        if min(half.sum() for half in halves) < 4:
-            continue
-        radius = np.array([0.85 * np.percentile(distance[half], 10) for half in halves])
-        # At rest no garment may touch a capsule.
-        along, distance = _to_segment(free, segment)
-        depth = ((1 - along) * radius[0] + along * radius[1] - distance).max(initial=0.0)
-        radius -= max(0.0, depth + MIN_CLEARANCE if depth > 0 else 0.0)
-        if radius.min() > 0.01:
-            joints.append(joint), ends.append(segment), radii.append(radius)
-    return (np.array(joints, np.int64), np.array(ends, np.float64).reshape(-1, 2, 3),
-            np.array(radii, np.float64).reshape(-1, 2))
-
-
-def _to_segment(points: np.ndarray, segment: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Place along a segment, clipped to [0, 1], and distance from it, of points [R 3]."""
-    axis = segment[1] - segment[0]
-    along = np.clip((points - segment[0]) @ axis / (axis @ axis), 0.0, 1.0)
-    return along, np.linalg.norm(points - segment[0] - along[:, None] * axis, axis=1)
-
-
-def _arm_joints(rig: Rig) -> np.ndarray:
-    """Boolean [J]: arms and hands, by name, with everything below them."""
-    arm = np.zeros(rig.joint_count, bool)
-    for joint, (name, parent) in enumerate(zip(rig.joint_names, rig.parents, strict=True)):
-        arm[joint] = joint > 0 and (ARM_NAMES.search(name) is not None or arm[parent])
-    return arm
-
-
-def _arm_share(mesh: SkinnedMesh, rig: Rig) -> np.ndarray:
-    """Skinning weight [V] of each vertex on arms and hands."""
-    return (_arm_joints(rig)[mesh.skin_joints] * mesh.skin_weights).sum(1).astype(np.float64)
-
-
 def _masses(mesh: SkinnedMesh, density: float) -> np.ndarray:
     """Vertex masses [V] [kg]: a third of the faces around each, not under a fifth of the median (slivers)."""
     area = np.repeat(face_areas(mesh.vertices, mesh.faces) / 3.0, 3)
     mass = density * np.bincount(mesh.faces.ravel(), area, len(mesh.vertices))
     return np.maximum(mass, 0.2 * np.median(mass))
-
-
-def _skin(mesh: SkinnedMesh, matrices: np.ndarray) -> np.ndarray:
-    """Vertices [V 3] under skinning matrices [J 4 4], float64."""
-    out = np.empty((len(mesh.vertices), 3))
-    kernels.skin(mesh.vertices, mesh.skin_joints, mesh.skin_weights, matrices, out)
-    return out
-
-
-def _lengths(points: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Distances between the points of each pair."""
-    return np.linalg.norm(points[pairs[:, 0]].astype(np.float64) - points[pairs[:, 1]], axis=1)

@@ -33,6 +33,8 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from baker import losses
+from baker.avatar import SkinnedMesh
+from baker.contact import BodyContact
 from baker.field import FieldConfig, ResidualField, load_tensors, one_thread, save_tensors
 from baker.posing import PoseTables, pose, pose_tables
 from baker.rasterisers import load as load_rasteriser
@@ -90,6 +92,10 @@ class OptimiseConfig:
     skinning 0.007 to 0.014; 0.05 fits a little better than 0.1, 0.5 and more hold the cloth back."""
     neighbours: int = 6
     """Neighbours of each Gaussian in that term: the nearest, the 2nd, 4th, ... 32nd."""
+    contact: float = 0.1
+    """Weight of the mean squared depth below the skin [cm2]; ours, see `baker/contact.py`."""
+    clearance: float = 0.004
+    """Height over the skin at which that term begins [m]."""
     shape: float = 1e-3
     """Weight of the mean square of d_log_scales and d_rotations; ours: without it a Gaussian that is off grows into
     a smear instead of moving."""
@@ -112,11 +118,12 @@ class OptimiseConfig:
 
 
 def optimise(gaussians: GaussianSet, rig: Rig, motion: Motion, videos: list[Video], config: OptimiseConfig, *,
-             checkpoint_dir: Path, background: tuple[float, float, float], rasteriser: str = "cpu",
-             update: Update | None = None, seed: int = 0,
+             checkpoint_dir: Path, background: tuple[float, float, float], body: SkinnedMesh | None = None,
+             rasteriser: str = "cpu", update: Update | None = None, seed: int = 0,
              progress: Callable[[int, int, str], None] | None = None,
              ) -> tuple[ResidualField, list[dict[str, float]]]:
-    """Learn the residual of `motion` from `videos` of its frames over a flat sRGB `background`.
+    """Learn the residual of `motion` from `videos` of its frames over a flat sRGB `background`. `body` is the surface
+    to keep out of, where the avatar has one.
 
     Continues from the checkpoint in `checkpoint_dir` when there is one; the result then equals an unbroken
     run's bit for bit (same machine, same thread count). Returns the field and the history: one row per
@@ -133,7 +140,7 @@ def optimise(gaussians: GaussianSet, rig: Rig, motion: Motion, videos: list[Vide
     if not gaussians.may_move.any():
         raise InputError("nothing of this avatar may move (no garment, no hair); there is nothing to learn")
     run = _Run(gaussians, rig, motion, list(videos), config, checkpoint_dir / CHECKPOINT, background=background,
-               rasteriser=rasteriser, update=update, seed=seed)
+               body=body, rasteriser=rasteriser, update=update, seed=seed)
     with one_thread():
         while run.iteration < config.iterations:
             if progress and run.iteration % 10 == 0:
@@ -159,7 +166,7 @@ class _Run:
 
     def __init__(self, gaussians: GaussianSet, rig: Rig, motion: Motion, videos: list[Video],
                  config: OptimiseConfig, checkpoint: Path, *, background: tuple[float, float, float],
-                 rasteriser: str, update: Update | None, seed: int) -> None:
+                 body: SkinnedMesh | None, rasteriser: str, update: Update | None, seed: int) -> None:
         self.config, self.videos, self.update, self.seed = config, videos, update, seed
         self.checkpoint = checkpoint
         self.scene = _Scene(gaussians, rig, motion)
@@ -169,6 +176,10 @@ class _Run:
         self.field = ResidualField(gaussians.means[moving], moving, frames=motion.frames, config=config.field,
                                    seed=seed)
         self.pairs = _Pairs(gaussians, moving, config.neighbours)
+        self.contact = None
+        if body is not None and config.contact:
+            self.contact = BodyContact(body, rig, motion, rest_means=gaussians.means[moving], rows=moving,
+                                       clearance=config.clearance)
         self.lpips = _load_lpips(config)
         planes = [*self.field.space, *self.field.time]
         decoder = [p for layer in (self.field.hidden_in, self.field.hidden, self.field.out)
@@ -208,6 +219,8 @@ class _Run:
                 terms[key] = terms.get(key, torch.zeros(())) + value / len(chosen)
         if config.isometry:
             terms["isometry"] = self.pairs.stretch(world[0][self.scene.still_count:])
+        if self.contact:
+            terms["contact"] = self.contact.penalty(world[0][self.scene.still_count:], frame)
         if config.shape:
             terms["shape"] = d_rotations.square().mean() + d_log_scales.square().mean()
         loss = sum((self.weight(key) * value for key, value in terms.items()), torch.zeros(()))
