@@ -33,10 +33,10 @@ SPACE_AXES = ((0, 1), (0, 2), (1, 2))
 class FieldConfig:
     """Shape and scale of the field. The search behind the values is told in `baker/optimise.py`."""
 
-    base: int = 16
+    base: int = 8
     """Cells along each axis at the first level. The paper's D.2 has 64; fitted straight to a simulated skirt of 90
     frames, 16 leaves as little error as 32 (6.5 and 6.1 mm) at half the cost."""
-    levels: int = 2
+    levels: int = 3
     """Levels, each with twice the cells of the one before (paper D.2)."""
     features: int = 16
     """Features of a plane at each level (4DGaussians: 16 or 32)."""

@@ -28,11 +28,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from baker import losses
+from baker import losses, silhouette
 from baker.avatar import SkinnedMesh
 from baker.contact import BodyContact
 from baker.field import FieldConfig, ResidualField, load_tensors, one_thread, save_tensors
@@ -96,6 +96,9 @@ class OptimiseConfig:
     """Weight of the mean squared depth below the skin [cm2]; ours, see `baker/contact.py`."""
     clearance: float = 0.004
     """Height over the skin at which that term begins [m]."""
+    cover: float = 0.01
+    """Weight of the mean distance [px] of the figure's pixels from the nearest moving Gaussian; ours, see
+    `baker/silhouette.py`."""
     shape: float = 1e-3
     """Weight of the mean square of d_log_scales and d_rotations; ours: without it a Gaussian that is off grows into
     a smear instead of moving."""
@@ -176,6 +179,7 @@ class _Run:
         self.field = ResidualField(gaussians.means[moving], moving, frames=motion.frames, config=config.field,
                                    seed=seed)
         self.pairs = _Pairs(gaussians, moving, config.neighbours)
+        self.cloth: dict[tuple[str, int], np.ndarray] = {}
         self.contact = None
         if body is not None and config.contact:
             self.contact = BodyContact(body, rig, motion, rest_means=gaussians.means[moving], rows=moving,
@@ -249,6 +253,9 @@ class _Run:
         terms = {"l1": losses.l1(color, target)}
         if config.dssim:
             terms["dssim"] = losses.dssim(color, target)
+        if config.cover:
+            terms["cover"] = silhouette.uncovered(world[0][self.scene.still_count:], video.cameras[frame],
+                                                  self.cloth_pixels(video, frame))
         if config.mask:
             preserved = torch.from_numpy(video.preserved[frame]).float() / 255
             terms["mask"] = losses.mask_loss(image[..., 3], preserved)
@@ -257,6 +264,14 @@ class _Run:
         if self.lpips:
             terms["lpips"] = self.lpips(color, target)
         return terms
+
+    def cloth_pixels(self, video: Video, frame: int) -> Bool[np.ndarray, "H X"]:
+        """Where a video's frame shows cloth, worked out once."""
+        key = (video.name, frame)
+        if key not in self.cloth:
+            self.cloth[key] = silhouette.cloth_pixels(video.rgb[frame], video.preserved[frame],
+                                                      tuple(self.background.tolist()))
+        return self.cloth[key]
 
     def weight(self, term: str) -> float:
         """A term's weight now: coarse to fine over the first `coarse_part` of the run."""
