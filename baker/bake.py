@@ -20,7 +20,7 @@ from baker.config import BakeConfig, CoarseConfig
 from baker.distil import distil
 from baker.field import ResidualField
 from baker.motions import MotionOptions, clip_name, load_motion, motion_files_of
-from baker.optimise import optimise
+from baker.optimise import OptimiseConfig, optimise
 from baker.priors import VideoPrior, load_prior
 from baker.progress import Progress
 from baker.restore import restore
@@ -267,12 +267,19 @@ class _Pipeline:
             return new
 
         field, history = optimise(
-            self.avatar_.gaussians, self.avatar_.rig, self.motion, videos, self.config.optimise,
-            checkpoint_dir=part, background=self.background, rasteriser=self.request.rasteriser,
-            update=None if self.prior is None else update, seed=self.request.seed, progress=self.progress.report)
+            self.avatar_.gaussians, self.avatar_.rig, self.motion, videos, self.optimise_config(),
+            checkpoint_dir=part, background=self.background, body=self.avatar_.body,
+            rasteriser=self.request.rasteriser, update=None if self.prior is None else update,
+            seed=self.request.seed, progress=self.progress.report)
         field.save(part / "field.safetensors")
         (part / "history.json").write_text(json.dumps(history), encoding="utf-8")
-        return {"iterations": self.config.optimise.iterations}
+        return {"iterations": self.optimise_config().iterations}
+
+    def optimise_config(self) -> OptimiseConfig:
+        """The settings, with more iterations for a clip longer than they are meant for."""
+        config = self.config.optimise
+        longer = max(1.0, self.motion.frames / config.frames)
+        return replace(config, iterations=round(longer * config.iterations))
 
     def distil(self, part: Path, field_dir: Path) -> dict[str, Any]:
         field = ResidualField.load(field_dir / "field.safetensors")

@@ -54,7 +54,7 @@ class BakeConfig:
     distil: DistilConfig = field(default_factory=DistilConfig)
 
 
-POSITIVE = ("optimise.views", "optimise.checkpoint_every",
+POSITIVE = ("optimise.views", "optimise.frames", "optimise.checkpoint_every",
             "optimise.record_every", "optimise.regularise_every", "optimise.neighbours")
 """Settings that must be at least 1."""
 

@@ -22,7 +22,7 @@ from runtime.types import GaussianSet, Label, Motion, Rig
 FRAMES = 8
 GRAY = (0.5, 0.5, 0.5)
 FAST = OptimiseConfig(iterations=160, checkpoint_every=40, record_every=20, pyramid_levels=3, lpips=0.0,
-                      field=FieldConfig(base=8, features=8, width=32, time_samples=1.0))
+                      field=FieldConfig(base=8, levels=2, features=8, width=32, time_samples=1.0))
 
 
 class Stop(Exception):
@@ -173,7 +173,7 @@ def test_dataset_update_is_called_once_a_round_and_resumes_bit_for_bit(
 
 def test_every_frame_is_drawn_once_before_any_repeats_and_no_video_twice_in_a_step(tmp_path: Path) -> None:
     run = module._Run(*figure(), videos(), replace(FAST, views=3), tmp_path / CHECKPOINT, background=GRAY,
-                      rasteriser="cpu", update=None, seed=0)
+                      body=None, rasteriser="cpu", update=None, seed=0)
     picks = [run.pick(step) for step in range(2 * FRAMES)]
     first, second = ([frame for frame, _ in part] for part in (picks[:FRAMES], picks[FRAMES:]))
     assert sorted(first) == sorted(second) == list(range(FRAMES)) and first != second
