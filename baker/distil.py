@@ -6,7 +6,7 @@ Letters: M moving Gaussians, T frames, K basis vectors, C = 3 channels of a grou
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from baker.field import ResidualField
 from baker.trajectories import DISTANCE, FOV_Y, root_targets
 from runtime import rotations
 from runtime.cameras import orbit_camera
+from runtime.lod import lod_order
 from runtime.offsets import decode, residual_at
 from runtime.raster import render
 from runtime.skinning import apply_residual, pose_gaussians
@@ -52,9 +53,9 @@ def distil(source: ResidualField | Float[np.ndarray, "T M 9"], gaussians: Gaussi
            config: DistilConfig) -> tuple[Residual, dict[str, float | int | str]]:
     """Sample a field at every frame (or take offsets sampled before) and store it as offset textures.
 
-    Each group takes the smaller of a basis and dense frames, in int8 or int16, that meets its bound; all bounds
-    tighten until the rendered views agree too. The metrics name the errors met, and layout, basis count, bits
-    and bytes by group.
+    Each group takes the texture of fewest deflated bytes that meets its bound; where the rendered views then differ
+    too much, the group that is to blame most is tightened. The metrics name the errors met, and layout, texture
+    count, bits and bytes by group.
     """
     if isinstance(source, ResidualField):
         offsets, moving = source.sample(), source.moving
@@ -62,20 +63,40 @@ def distil(source: ResidualField | Float[np.ndarray, "T M 9"], gaussians: Gaussi
         offsets, moving = source, np.flatnonzero(gaussians.may_move)
     bounds = {"d_means": config.position_mm / 1000, "d_rotations": math.radians(config.rotation_degrees),
               "d_log_scales": config.log_scale}
-    fits = {name: _GroupFit(offsets[..., columns]) for name, columns in GROUPS.items()}
+    file_order = _file_order(gaussians, moving)
+    fits = {name: _GroupFit(offsets[..., columns], file_order) for name, columns in GROUPS.items()}
     views = [(frame, camera, _view(gaussians, rig, motion, frame, camera, moving, offsets[frame]))
              for frame, camera in check_views(rig, motion, config)]
-    tightening = 1.0
-    while True:
-        textures = {name: fit.smallest(bounds[name] * tightening) for name, fit in fits.items()}
+
+    def worst_psnr(residual: Residual, groups: tuple[str, ...]) -> float:
+        """Of the checked views, with only `groups` distilled."""
+        decoded = []
+        for frame, camera, reference in views:
+            shown = offsets[frame].copy()
+            for name, value in zip(GROUPS, residual_at(residual, frame), strict=True):
+                if name in groups:
+                    shown[:, GROUPS[name]] = value
+            decoded.append(_psnr(reference, _view(gaussians, rig, motion, frame, camera, moving, shown)))
+        return min(decoded)
+
+    textures = {name: fit.smallest(bounds[name]) for name, fit in fits.items()}
+    for _ in range(_MOST_TIGHTENINGS):
         residual = Residual(moving=moving.astype(np.int64), **textures)
-        psnr = min(_psnr(reference, _view(gaussians, rig, motion, frame, camera, moving,
-                                          np.concatenate(residual_at(residual, frame), axis=1)))
-                   for frame, camera, reference in views)
-        # Below a hundredth of the bounds int16 itself is the limit; report what was reached.
-        if psnr >= config.psnr_db or tightening < 0.01:
-            return residual, _metrics(residual, offsets, psnr)
-        tightening *= 0.7
+        psnr = worst_psnr(residual, tuple(GROUPS))
+        if psnr >= config.psnr_db:
+            break
+        blame = min(GROUPS, key=lambda name: worst_psnr(residual, (name,)))
+        bounds[blame] *= 0.7
+        textures[blame] = fits[blame].smallest(bounds[blame])
+    # Beyond that int16 itself is the limit; the metrics say what was reached.
+    return residual, _metrics(residual, offsets, psnr, file_order)
+
+
+def _file_order(gaussians: GaussianSet, moving: np.ndarray) -> np.ndarray:
+    """Moving rows as a bundle will have them: their sizes in the file depend on who is whose neighbour."""
+    place = np.empty(gaussians.count, np.int64)
+    place[lod_order(gaussians)] = np.arange(gaussians.count)
+    return np.argsort(place[moving])
 
 
 def check_views(rig: Rig, motion: Motion, config: DistilConfig) -> list[tuple[int, Camera]]:
@@ -89,30 +110,82 @@ def check_views(rig: Rig, motion: Motion, config: DistilConfig) -> list[tuple[in
 
 
 class _GroupFit:
-    """One group's offsets, fitted with as many basis vectors as a bound asks."""
+    """One group's offsets, transform-coded: rotated over time so that few frames hold most of them, then rounded.
 
-    def __init__(self, values: Float[np.ndarray, "T M C"]) -> None:
-        self.mean = values.mean(axis=0, dtype=np.float64).astype(np.float32)
-        # Against the float32 mean that is stored, so that its rounding is part of what the basis fits.
-        self.values = values.astype(np.float64) - self.mean
+    The rotation is orthonormal (the left singular vectors of [T, M C]), so one step for all textures spreads the
+    error where it costs least: textures below half a step vanish, leading ones span many steps and become two int8
+    textures, a coarse and a fine one. The temporal mean is left in: as a texture it costs a byte, as floats four.
+    """
+
+    def __init__(self, values: Float[np.ndarray, "T M C"], file_order: np.ndarray | None = None) -> None:
+        """`file_order` is the order of rows in which sizes are judged; as given, by default."""
+        self.values = values.astype(np.float64)
+        self.shape = values.shape
+        self.file_order = np.arange(values.shape[1]) if file_order is None else file_order
+        flat = self.values.reshape(len(values), -1)
+        # Largest first; the sign by the largest entry, so that equal input gives equal bits.
+        vectors = eigh(flat @ flat.T)[1][:, ::-1]
+        largest = vectors[np.argmax(np.abs(vectors), axis=0), np.arange(vectors.shape[1])]
+        # Rounded as stored, so that this error too is part of what is measured.
+        self.vectors = (vectors * np.where(largest < 0, -1.0, 1.0)).astype(np.float32).astype(np.float64)
+        self.planes = self.vectors.T @ flat
 
     def smallest(self, bound: float) -> OffsetTexture:
-        """The texture of fewest bytes with at most `bound` as 99th percentile of the error vector's length."""
+        """The cheapest texture with at most `bound` as 99th percentile of the error vector's length."""
+        zero = np.zeros(self.shape[1:], np.float32)
         if _p99(self.values) <= bound:
-            return _basis_texture(self.mean, [], len(self.values), np.dtype(np.int8))
-        best = _dense(self.mean, self.values, bound)
-        for dtype in (np.dtype(np.int8), np.dtype(np.int16)):
-            chosen: list[_Mode] = []
-            empty_bytes = texture_bytes(_basis_texture(self.mean, [], 0, dtype))
-            mode_bytes = self.mean.size * dtype.itemsize + 4 * (self.mean.shape[1] + len(self.values))
-            for mode, rest in _pursue(self.values, dtype, bound):
-                chosen.append(mode)
-                if empty_bytes + mode_bytes * len(chosen) >= texture_bytes(best):
-                    break
-                if rest is not None and _p99(rest) <= bound:
-                    best = _basis_texture(self.mean, chosen, len(self.values), dtype)
-                    break
-        return best
+            return _basis_texture(zero, [], self.shape[0])
+        candidates = [_dense(zero, self.values, bound)]
+        whole = self._step(bound, len(self.vectors), 0.02 * bound, 8.0 * bound)
+        used = len(self.vectors) if whole is None else np.count_nonzero(
+            np.abs(_rounded(self.planes, whole)).max(axis=1, initial=0))
+        for share in (1.0, 0.7, 0.5, 0.35):
+            # Fewer vectors leave less room for rounding: a finer step, never a coarser one.
+            limit = max(round(used * share), 1)
+            step = whole if share == 1.0 else self._step(bound, limit, 0.1 * whole, whole) if whole else None
+            if step is None:
+                break
+            candidates += self._coded(step, limit)
+        return min(candidates, key=self.cost)
+
+    def cost(self, texture: OffsetTexture) -> float:
+        """Deflated bytes, and a little for each byte that a player has to hold and sum."""
+        return deflated_bytes(texture, self.file_order) + texture_bytes(texture) / 16
+
+    def _step(self, bound: float, limit: int, low: float, high: float) -> float | None:
+        """The coarsest step between two that keeps `limit` vectors within the bound; None where none does."""
+        flat = self.values.reshape(self.shape[0], -1).astype(np.float32)
+        kept, vectors = self.planes[:limit].astype(np.float32), self.vectors[:, :limit].astype(np.float32)
+
+        def within(step: float) -> bool:
+            rest = flat - vectors @ (_rounded(kept, step) * np.float32(step))
+            return _p99(rest.reshape(self.shape)) <= bound * (1 - 1e-4)
+
+        if not within(low):
+            return None
+        for _ in range(math.ceil(math.log2(math.log(high / low) / 0.04))):
+            middle = math.sqrt(low * high)
+            low, high = (middle, high) if within(middle) else (low, middle)
+        return low
+
+    def _coded(self, step: float, limit: int) -> list[OffsetTexture]:
+        """The first `limit` vectors in whole steps; nothing where two int8 textures do not resolve one."""
+        steps = _rounded(self.planes[:limit], step)
+        largest = np.abs(steps).max(axis=1, initial=0)
+        if largest.max(initial=0) > _FINE_STEPS * 254:
+            return []
+        modes: list[_Mode] = []
+        for index in np.flatnonzero(largest > 0):
+            modes += _split(steps[index].reshape(self.shape[1:]), step, self.vectors[:, index])
+        return [_basis_texture(np.zeros(self.shape[1:], np.float32), modes, self.shape[0])]
+
+
+_FINE_STEPS = 127
+"""Most steps of an int8 texel."""
+_DEAD_ZONE = 0.15
+"""Values this share of a step below the middle still round down: 2 % fewer bytes at equal error than none or 0.25."""
+_MOST_TIGHTENINGS = 24
+"""Bounds shrink to 0.7 each time; after eight for each group int16 itself is the limit."""
 
 
 @dataclass(frozen=True)
@@ -120,41 +193,27 @@ class _Mode:
     """One quantised basis vector and its coefficient per frame."""
 
     texels: np.ndarray
-    """[M C] of the texture's integer type."""
-    scales: np.ndarray
-    """float32 [C]."""
+    """int8 [M C]."""
+    scale: float
+    """Unit per texel step, the same for all channels."""
     coefficients: np.ndarray
     """float32 [T]."""
 
 
-def _pursue(values: Float[np.ndarray, "T M C"], dtype: np.dtype,
-            bound: float) -> Iterator[tuple[_Mode, np.ndarray | None]]:
-    """Basis vectors by the singular value decomposition of what the ones before left over, and that leftover
-    [T M C] after each, once its root mean square is within `bound` (the percentile is dear and cannot be before,
-    short of a hundredth of the vectors holding all of the error).
+def _rounded(planes: Float[np.ndarray, "K P"], step: float) -> Float[np.ndarray, "K P"]:
+    """Whole steps, rounded towards zero a little."""
+    return np.sign(planes) * np.floor(np.abs(planes) / step + (0.5 - _DEAD_ZONE))
 
-    Taking the leftovers, and not the decomposition of the values, lets a later vector mend the quantisation of
-    an earlier one: the leading vectors need more than eight bits, and two int8 vectors serve them at the price
-    of one int16 while all others stay at half.
-    """
-    frames, moving, channels = values.shape
-    rest = values.reshape(frames, -1).copy()
-    gram = rest @ rest.T
-    while True:
-        # 1. The leading left singular vector; its sign by its largest entry, so that equal input gives equal bits.
-        _, vectors = eigh(gram, subset_by_index=[frames - 1, frames - 1])
-        coefficients = vectors[:, 0]
-        coefficients = (coefficients * np.sign(coefficients[np.argmax(np.abs(coefficients))])).astype(np.float32)
-        direction = coefficients.astype(np.float64)
-        texels, scales = quantise((direction @ rest).reshape(moving, channels), dtype)
-        stored = (texels * scales.astype(np.float64)).reshape(-1)
-        # 2. Take it away, and keep the Gram matrix in step: (R - u b)(R - u b)^T.
-        cross = np.outer(direction, rest @ stored)
-        gram += np.outer(direction, direction) * (stored @ stored) - cross - cross.T
-        for row, weight in zip(rest, direction, strict=True):
-            row -= weight * stored
-        close = np.trace(gram) <= frames * moving * bound ** 2
-        yield _Mode(texels, scales, coefficients), rest.reshape(values.shape) if close else None
+
+def _split(steps: Float[np.ndarray, "M C"], step: float, vector: Float[np.ndarray, " T"]) -> list[_Mode]:
+    """One basis vector in whole steps, as one int8 texture or as a coarse and a fine one."""
+    coefficients = vector.astype(np.float32)
+    coarse = math.ceil(np.abs(steps).max() / _FINE_STEPS)
+    if coarse <= 1:
+        return [_Mode(steps.astype(np.int8), step, coefficients)]
+    upper = np.rint(steps / coarse)
+    return [_Mode(upper.astype(np.int8), step * coarse, coefficients),
+            _Mode((steps - coarse * upper).astype(np.int8), step, coefficients)]
 
 
 def quantise(values: Float[np.ndarray, "M C"], dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
@@ -174,11 +233,19 @@ def texture_bytes(texture: OffsetTexture) -> int:
     return sum(part.nbytes for part in parts if part is not None)
 
 
-def _basis_texture(mean: np.ndarray, modes: list[_Mode], frames: int, dtype: np.dtype) -> OffsetTexture:
+def deflated_bytes(texture: OffsetTexture, file_order: np.ndarray) -> int:
+    """Bytes of a texture in a bundle whose moving rows are in `file_order`."""
+    parts = (texture.mean[file_order], texture.texels[:, file_order], texture.texel_scales, texture.coefficients)
+    return sum(min(len(zlib.compress(np.ascontiguousarray(part).tobytes(), 6)), part.nbytes)
+               for part in parts if part is not None)
+
+
+def _basis_texture(mean: np.ndarray, modes: list[_Mode], frames: int) -> OffsetTexture:
     count = len(modes)
+    scales = np.array([m.scale for m in modes], np.float32).reshape(count, 1)
     return OffsetTexture(
-        mean=mean, texels=np.array([m.texels for m in modes], dtype).reshape(count, *mean.shape),
-        texel_scales=np.array([m.scales for m in modes], np.float32).reshape(count, mean.shape[1]),
+        mean=mean, texels=np.array([m.texels for m in modes], np.int8).reshape(count, *mean.shape),
+        texel_scales=np.ascontiguousarray(np.broadcast_to(scales, (count, mean.shape[1]))),
         coefficients=np.array([m.coefficients for m in modes], np.float32).reshape(count, frames).T.copy())
 
 
@@ -196,8 +263,12 @@ def _dense(mean: np.ndarray, values: Float[np.ndarray, "T M C"], bound: float) -
 
 
 def _p99(errors: Float[np.ndarray, "T M C"]) -> float:
-    """99th percentile of the vectors' lengths."""
-    return float(np.percentile(np.sqrt(np.einsum("...c,...c->...", errors, errors)), 99)) if errors.size else 0.0
+    """99th percentile of the vectors' lengths: the length that at most one in a hundred exceeds."""
+    if not errors.size:
+        return 0.0
+    squares = np.einsum("...c,...c->...", errors, errors).reshape(-1)
+    place = min(math.ceil(0.99 * (len(squares) - 1)), len(squares) - 1)
+    return math.sqrt(float(np.partition(squares, place)[place]))
 
 
 def _view(gaussians: GaussianSet, rig: Rig, motion: Motion, frame: int, camera: Camera, moving: np.ndarray,
@@ -211,7 +282,8 @@ def _psnr(a: np.ndarray, b: np.ndarray) -> float:
     return min(LOSSLESS_DB, -10 * math.log10(error)) if error > 0 else LOSSLESS_DB
 
 
-def _metrics(residual: Residual, offsets: Float[np.ndarray, "T M 9"], psnr: float) -> dict[str, float | int | str]:
+def _metrics(residual: Residual, offsets: Float[np.ndarray, "T M 9"], psnr: float,
+             file_order: np.ndarray) -> dict[str, float | int | str]:
     """The errors as a player decodes them, and the sizes."""
     decoded = {name: np.stack([decode(getattr(residual, name), t) for t in range(len(offsets))]) for name in GROUPS}
     exact = {name: offsets[..., columns].astype(np.float64) for name, columns in GROUPS.items()}
@@ -229,5 +301,7 @@ def _metrics(residual: Residual, offsets: Float[np.ndarray, "T M 9"], psnr: floa
         metrics[f"{name}_count"] = len(texture.texels)
         metrics[f"{name}_bits"] = 8 * texture.texels.itemsize
         metrics[f"{name}_bytes"] = texture_bytes(texture)
+        metrics[f"{name}_deflated_bytes"] = deflated_bytes(texture, file_order)
+    metrics["deflated_bytes"] = sum(deflated_bytes(getattr(residual, name), file_order) for name in GROUPS)
     metrics["bytes"] = sum(texture_bytes(getattr(residual, name)) for name in GROUPS)
     return metrics
