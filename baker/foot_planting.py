@@ -64,8 +64,12 @@ def joint_positions(turns: Float[np.ndarray, "T J 4"], root: Float[np.ndarray, "
 
 
 def plant_feet(turns: Float[np.ndarray, "T J 4"], root: Float[np.ndarray, "T 3"], rig: Rig,
-               targets: Mapping[str, int], *, fps: float) -> tuple[np.ndarray, list[Step], float, float]:
+               targets: Mapping[str, int], *, fps: float,
+               touching_of: Mapping[str, np.ndarray] | None = None) -> tuple[np.ndarray, list[Step], float, float]:
     """Turn hips and knees (`turns`, in place) so that standing feet do not slide.
+
+    `touching_of` gives the contacts [T 2] of each side, where the performer's are known; else they are found in the
+    avatar's own feet.
 
     Returns the root positions (lowered where a foot was out of reach), the steps, and the largest slide within a
     step before and after [m].
@@ -82,7 +86,8 @@ def plant_feet(turns: Float[np.ndarray, "T J 4"], root: Float[np.ndarray, "T 3"]
     # The floor is where soles are: a foot's points are over it as at rest.
     sole = min(float(rests[side][:, 1].min()) for side in SIDES)
     heights = {side: rests[side][:, 1] - sole for side in SIDES}
-    touching_of = {side: contacts(points[side], heights[side], fps=fps, leg=leg) for side in SIDES}
+    if touching_of is None:
+        touching_of = {side: contacts(points[side], heights[side], fps=fps, leg=leg) for side in SIDES}
     standing = np.concatenate([(points[side][..., 1] - heights[side])[touching_of[side]] for side in SIDES])
     floor = float(np.median(standing)) if len(standing) else 0.0
     for side in SIDES:

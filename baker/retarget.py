@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from baker.body import FINGERS, JOINT_NAMES
-from baker.foot_planting import Step, place_root, plant_feet
+from baker.foot_planting import Step, contacts, place_root, plant_feet
 from baker.motion_files.skeleton import SkeletonClip, conjugate, continuous, rotate
 from baker.roles import SIDES, match_roles
 from runtime import rotations
@@ -79,7 +79,8 @@ def retarget(clip: SkeletonClip, rig: Rig, *, source: str, up: str | None = None
     steps: list[Step] = []
     before = after = 0.0
     if plant:
-        root, steps, before, after = plant_feet(turns, root, rig, targets, fps=clip.fps)
+        root, steps, before, after = plant_feet(turns, root, rig, targets, fps=clip.fps,
+                                                touching_of=source_contacts(clip, roles))
     motion = motion_of(turns, root, rig, clip.fps)
     errors = limb_errors(clip, roles, turns, rest, targets)
     report = RetargetReport(
@@ -105,6 +106,16 @@ def motion_of(turns: Float[np.ndarray, "T J 4"], root: Float[np.ndarray, "T 3"],
     return Motion(fps=fps, quats_wxyz=continuous(rotations.normalize(local)).astype(np.float32),
                   root_translations=(root - rig.T_world_joint_rest[0, :3, 3]).astype(np.float32),
                   joint_names=rig.joint_names)
+
+
+def source_contacts(clip: SkeletonClip, roles: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """When each foot of an upright clip stands: ankle and ball [T 2] by side. In metres of a person of usual size, and
+    over the height each point has when the foot is on the ground (the 5th percentile over both sides)."""
+    size = 0.85 / _leg(clip.positions[0], roles)
+    points = {side: size * clip.positions[:, [roles[f"{side}_ankle"],
+                                              roles.get(f"{side}_foot", roles[f"{side}_ankle"])]] for side in SIDES}
+    low = np.min([np.percentile(points[side][..., 1], 5, axis=0) for side in SIDES], axis=0)
+    return {side: contacts(points[side], low, fps=clip.fps, leg=0.85) for side in SIDES}
 
 
 def limb_errors(clip: SkeletonClip, roles: Mapping[str, int], turns: np.ndarray, rest: np.ndarray,
