@@ -1,18 +1,21 @@
 """Differentiable rasterisers: one call signature, three implementations (DESIGN §9).
 
 `reference` is the specification, in plain torch; `cpu` is the same in numba with a hand-written backward;
-`gsplat` runs on an NVIDIA GPU. All draw what `runtime/raster.py` draws.
+`gsplat` runs on an NVIDIA GPU. All draw what `runtime/raster.py` draws. `draw` is the whole of it for one of them:
+spherical harmonics, feature channels, several cameras or posed sets, background.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from baker import spherical_harmonics
 from runtime.errors import InputError
 from runtime.types import Camera
 
@@ -49,6 +52,65 @@ class Rasteriser(Protocol):
         Gaussian's centre, in image half sizes (so that a threshold serves every resolution, as in 3DGS).
         """
         ...
+
+
+@dataclass(frozen=True)
+class Scene:
+    """N Gaussians in the world, as a rasteriser takes them."""
+
+    means: Float[Tensor, "N 3"]
+    """Centres [m]."""
+    quats_wxyz: Float[Tensor, "N 4"]
+    """Orientations; need not be unit."""
+    scales: Float[Tensor, "N 3"]
+    """Standard deviations [m], not their logarithms."""
+    opacities: Float[Tensor, " N"]
+    """In [0, 1]."""
+    sh: Float[Tensor, "N K 3"]
+    """Spherical harmonics of degree 0 to 3: K = 1, 4, 9 or 16."""
+    features: Float[Tensor, "N F"] | None = None
+    """Any further values, blended as the colours are."""
+
+
+class View(NamedTuple):
+    """What one camera sees of a scene."""
+
+    rgb: Float[Tensor, "H X 3"]
+    """sRGB over the background; premultiplied by alpha where there is none."""
+    alpha: Float[Tensor, "H X"]
+    """Coverage in [0, 1]."""
+    depth: Float[Tensor, "H X"]
+    """Expected depth [m] of what covers a pixel; 0 where nothing does."""
+    features: Float[Tensor, "H X F"]
+    """Blended features, premultiplied; F may be 0."""
+    radii: Float[Tensor, " N"]
+    """As `RasterOutput.radii`."""
+
+
+def draw(rasterise: Rasteriser, scenes: Sequence[Scene], cameras: Sequence[Camera], *,
+         background: tuple[float, float, float] | None = None,
+         screen_gradients: Float[Tensor, " N"] | None = None) -> list[View]:
+    """Each scene (one pose of a person, say) by its own camera; a single scene is seen by all the cameras.
+
+    `screen_gradients` sums over the views, as in `Rasteriser`. Raises `ValueError` when the numbers do not match.
+    """
+    if len(scenes) not in (1, len(cameras)):
+        raise ValueError(f"{len(scenes)} scenes and {len(cameras)} cameras: give one scene, or one for each camera")
+    views = []
+    for i, camera in enumerate(cameras):
+        scene = scenes[i % len(scenes)]
+        colors = spherical_harmonics.colors(scene.sh, scene.means, camera)
+        if scene.features is not None:
+            colors = torch.cat([colors, scene.features], dim=1)
+        image, alpha, radii, depth = rasterise(scene.means, scene.quats_wxyz, scene.scales, scene.opacities, colors,
+                                               camera, screen_gradients=screen_gradients)
+        rgb = image[..., :3]
+        if background is not None:
+            rgb = rgb + (1 - alpha)[..., None] * rgb.new_tensor(background)
+        # 1e-10 as in gsplat's "ED": 0 / 0 where nothing was drawn.
+        views.append(View(rgb=rgb, alpha=alpha, depth=depth / alpha.clamp(min=1e-10), features=image[..., 3:],
+                          radii=radii))
+    return views
 
 
 def load(name: str) -> Rasteriser:
