@@ -1,0 +1,48 @@
+// Drawing of sorted splats as quads, six vertices each. The includer declares VIEW_TO_CLIP and TO_TARGET_COLOR.
+#ifndef ANI3D_SPLAT
+#define ANI3D_SPLAT
+
+#include "Ani3DDecode.hlsl"
+
+StructuredBuffer<float4> SplatRows;
+StructuredBuffer<uint> OrderRows;
+StructuredBuffer<float4> Colors;  // sRGB, opacity
+float4 SplatPinhole;              // fx, fy, cx, cy [px]
+
+struct SplatVertex
+{
+    float4 position : SV_POSITION;
+    float2 offset : TEXCOORD0;                        // from the centre [px]
+    nointerpolation float3 conic : TEXCOORD1;
+    nointerpolation float4 color : TEXCOORD2;
+};
+
+SplatVertex SplatVert(uint vertex : SV_VertexID)
+{
+    SplatVertex result;
+    uint n = OrderRows[vertex / 6], corner = vertex % 6;
+    float4 splat = SplatRows[2 * n];
+    float3 covariance = SplatRows[2 * n + 1].xyz;
+    result.color = Colors[n];
+    result.conic = SplatConic(covariance);
+    result.offset = float2(0.0, 0.0);
+    result.position = float4(0.0, 0.0, -2.0, 1.0);  // outside every clip volume
+    if (splat.z <= 0.0) return result;
+    // Corners 0 1 2, 2 1 3 of a quad.
+    uint index = corner < 3 ? corner : (corner == 3 ? 2 : (corner == 4 ? 1 : 3));
+    result.offset = SplatCorner(covariance, splat.w, float2(index & 1, index >> 1) * 2.0 - 1.0);
+    // Back to the camera's space (x right, y up, -z forward) at the centre's depth: the engine's own projection then
+    // does flips, jitter and reversed depth.
+    float2 slope = (splat.xy + result.offset - SplatPinhole.zw) / SplatPinhole.xy;
+    result.position = VIEW_TO_CLIP(float4(slope.x * splat.z, -slope.y * splat.z, -splat.z, 1.0));
+    return result;
+}
+
+float4 SplatFrag(SplatVertex input) : SV_Target
+{
+    float alpha = SplatAlpha(input.conic, input.color.a, input.offset);
+    if (alpha <= 0.0) discard;
+    return float4(TO_TARGET_COLOR(input.color.rgb) * alpha, alpha);
+}
+
+#endif

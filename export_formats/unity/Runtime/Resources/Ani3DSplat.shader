@@ -1,0 +1,31 @@
+Shader "Ani3D/Splat"
+{
+    SubShader
+    {
+        // No LightMode: drawn by the built-in pipeline, and by URP and HDRP as an unlit transparent.
+        Tags { "RenderType" = "Transparent" "Queue" = "Transparent" "IgnoreProjector" = "True" }
+        Pass
+        {
+            ZWrite Off
+            ZTest LEqual
+            Cull Off
+            Blend One OneMinusSrcAlpha
+
+            HLSLPROGRAM
+            #pragma target 4.5
+            #pragma require compute
+            #pragma vertex SplatVert
+            #pragma fragment SplatFrag
+            #include "UnityCG.cginc"
+
+            #define VIEW_TO_CLIP(position) mul(UNITY_MATRIX_P, position)
+            #ifdef UNITY_COLORSPACE_GAMMA
+            #define TO_TARGET_COLOR(color) (color)
+            #else
+            #define TO_TARGET_COLOR(color) GammaToLinearSpace(color)
+            #endif
+            #include "Ani3DSplat.hlsl"
+            ENDHLSL
+        }
+    }
+}
