@@ -5,19 +5,18 @@ Letters: T frames, H X the image, G garment Gaussians.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
 from baker.binding import closest_points
 from baker.cloth import Truth
-from baker.losses import SSIM_RADIUS, SSIM_SIGMA
 from baker.meshes import SkinnedMesh
-from baker.videos import PoseAt, psnr, to_uint8
+from baker.prior_metrics import flicker, psnr, squared_error, ssim
+from baker.videos import PoseAt, to_uint8
 from runtime.raster import render
 from runtime.types import Camera, GaussianSet, Label
 
@@ -89,19 +88,19 @@ def measure(pose_at: PoseAt, truth: Truth, *, views: Sequence[Sequence[Camera]],
 
 def picture_scores(made: Layers, true: Layers, rigid: Layers) -> dict[str, float]:
     """The part of `Scores` that pictures show, of one view."""
+    everywhere = np.ones(true.garment.shape, bool)
     region = (true.garment >= 128) | (rigid.garment >= 128)
-    similarity = np.stack([ssim_map(a, b) for a, b in zip(made.rgb, true.rgb, strict=True)])
     ours, theirs = made.garment >= 128, true.garment >= 128
-    change = np.diff(made.rgb.astype(np.float32), axis=0) - np.diff(true.rgb.astype(np.float32), axis=0)
-    still = true.preserved >= SOLID
+
+    def fidelity(where: np.ndarray) -> float:
+        return psnr([squared_error(made.rgb, true.rgb, where)])
+
     return {
-        "psnr_db": psnr(made.rgb, true.rgb),
-        "garment_psnr_db": psnr(made.rgb, true.rgb, weight=region.astype(np.float64)),
-        "preserved_psnr_db": min(psnr(made.rgb, true.rgb, weight=still.astype(np.float64)), 100.0),
-        "ssim": float(similarity.mean()),
-        "garment_ssim": float(similarity[region].mean()) if region.any() else 1.0,
+        "psnr_db": fidelity(everywhere), "garment_psnr_db": fidelity(region),
+        "preserved_psnr_db": fidelity(true.preserved >= SOLID),
+        "ssim": ssim(made.rgb, true.rgb, everywhere), "garment_ssim": ssim(made.rgb, true.rgb, region),
         "mask_iou": float((ours & theirs).sum() / max((ours | theirs).sum(), 1)),
-        "flicker": float(np.abs(change)[region[1:]].mean()) if len(change) and region[1:].any() else 0.0,
+        "flicker": flicker(made.rgb, true.rgb, region),
     }
 
 
@@ -132,24 +131,9 @@ def distance_to_cloth(points: Float[np.ndarray, "G 3"], truth: Truth, frame: int
     return nearest
 
 
-def ssim_map(a: UInt8[np.ndarray, "H X 3"], b: UInt8[np.ndarray, "H X 3"]) -> Float[np.ndarray, "H X"]:
-    """Structural similarity of each pixel, mean over channels (Wang et al. 2004)."""
-    def blur(values: np.ndarray) -> np.ndarray:
-        return gaussian_filter(values, (SSIM_SIGMA, SSIM_SIGMA, 0), truncate=SSIM_RADIUS / SSIM_SIGMA)
-    x, y = a / 255.0, b / 255.0
-    mx, my = blur(x), blur(y)
-    vx, vy, cov = blur(x * x) - mx * mx, blur(y * y) - my * my, blur(x * y) - mx * my
-    value = (2 * mx * my + 1e-4) * (2 * cov + 9e-4) / ((mx * mx + my * my + 1e-4) * (vx + vy + 9e-4))
-    return value.mean(-1)
-
-
 def _neighbours(gaussians: GaussianSet, garment: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pairs some 2 to 4 cm apart on the cloth at rest: (rows, rows, distances)."""
     points = gaussians.means[garment].astype(np.float64)
     count = min(33, len(points))
     apart, near = cKDTree(points).query(points, k=count)
     return garment, garment[near[:, -1]], np.maximum(apart[:, -1], 1e-6)
-
-
-Measured = Callable[[PoseAt], Scores]
-"""Poses to their scores, with everything else bound."""
