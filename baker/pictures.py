@@ -74,7 +74,7 @@ def frame_camera(points: Float[np.ndarray, "N 3"], *, azimuth: float, height: fl
                  elevation: float = 0.05, size: tuple[int, int] = PANEL) -> Camera:
     """A camera that sees nearly all points (the outer 0.1 % may be strays), `height` [m] tall or their own."""
     low, high = np.quantile(points, 0.001, axis=0), np.quantile(points, 0.999, axis=0)
-    extent = max(float((high - low)[1]), 0.75 * float(np.hypot(*(high - low)[[0, 2]])), height or 0.0, 1e-3)
+    extent = max(float((high - low)[1]), 1.2 * float(np.hypot(*(high - low)[[0, 2]])), height or 0.0, 1e-3)
     return orbit_camera(0.5 * (low + high).astype(np.float64), azimuth=azimuth, elevation=elevation,
                         distance=1.12 * extent / (2 * math.tan(FOV / 2)) + 0.3 * extent, fov_y=FOV, size=size)
 
