@@ -131,8 +131,8 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     train.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", dest="settings")
     train.set_defaults(run=run_prior_train)
-    info = actions.add_parser("info", help="what a weights folder holds")
-    info.add_argument("path", nargs="?", type=Path, help="default: the shipped weights")
+    info = actions.add_parser("info", help="what weights or a Wan model's folder hold, and what is missing")
+    info.add_argument("path", nargs="?", type=Path, help="file or folder (default: the shipped weights)")
     info.set_defaults(run=run_prior_info)
 
     evaluate = commands.add_parser("evaluate", help="measure quality against simulated truth")
@@ -155,9 +155,11 @@ def build_parser() -> argparse.ArgumentParser:
     baked.set_defaults(run=run_evaluate_bake)
 
     bench = commands.add_parser("bench", help="measure")
-    bench.add_argument("what", choices=("raster", "play", "decode", "soak", "gpu"))
+    bench.add_argument("what", choices=("raster", "field", "step", "play", "decode", "soak", "gpu"))
     bench.add_argument("bundle", nargs="?", metavar="X.ani3d", help="for play, decode, soak (default: the yardstick)")
     bench.add_argument("--json", action="store_true")
+    bench.add_argument("--gate", action="store_true",
+                       help="raster, field, step: exit code 1 when a ratio or the memory is worse than the baseline's")
     bench.set_defaults(run=run_bench)
     return parser
 
@@ -381,9 +383,9 @@ def run_prior_train(args: argparse.Namespace) -> None:
 
 def run_prior_info(args: argparse.Namespace) -> None:
     """Print what a weights folder holds."""
-    from baker.prior_training import info
+    from baker.prior_info import prior_info
 
-    print(json.dumps(info(args.path), indent=1))
+    print(json.dumps(prior_info(args.path), indent=1))
 
 
 def run_evaluate_sampler(args: argparse.Namespace) -> None:
@@ -418,19 +420,23 @@ def run_bench(args: argparse.Namespace) -> None:
 
         play = {"play": bench_play.bench_play, "decode": bench_play.bench_decode, "soak": bench_play.soak}
         figures = play[args.what](args.bundle)
-    elif args.what == "raster":
-        from baker.bench import bench_raster
-
-        figures = bench_raster()
     else:
-        from baker.bench import bench_gpu
+        from baker import bench
 
-        figures = bench_gpu()
+        figures = {"raster": bench.bench_raster, "field": bench.bench_field, "step": bench.bench_step,
+                   "gpu": bench.bench_gpu}[args.what]()
     if args.json:
         print(json.dumps(figures, indent=1))
-        return
-    for key, value in figures.items():
-        print(f"{key:36} {value}")
+    else:
+        for key, value in figures.items():
+            print(f"{key:48} {value}")
+    if args.gate:
+        from baker.bench_gate import GATES, failures
+
+        worse = failures(args.what, figures) if args.what in GATES else [f"{args.what}: has no gate"]
+        if worse:
+            print("\n".join(f"ani3d: {line}" for line in worse), file=sys.stderr)
+            raise SystemExit(1)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
