@@ -11,7 +11,6 @@ import pytest
 import torch
 from diffusers.models.transformers.transformer_wan import WanAttnProcessor
 
-from baker.conditions import Conditions
 from baker.priors import LOADERS, PriorName, VideoPrior, load_prior
 from baker.priors.codec import PATCH, PatchCodec, fit_codec, pool_mask, to_bytes, to_signed
 from baker.priors.embedded import (
@@ -23,27 +22,14 @@ from baker.priors.embedded import (
     save_weights,
 )
 from runtime.errors import InputError
+from tests.tiny_images import random_conditions, random_video
+from tests.tiny_wan import write_fun_control, write_vace
 
 
 def random_codec(channels: int) -> PatchCodec:
     generator = torch.Generator().manual_seed(1)
     mixing = torch.randn(PATCH, PATCH, generator=generator) * 0.1
     return fit_codec(torch.randn(3000, PATCH, generator=generator) @ mixing, channels=channels)
-
-
-def random_video(frames: int, height: int, width: int, seed: int = 0) -> np.ndarray:
-    """Smooth random colours, uint8 [T H X 3]."""
-    rng = np.random.default_rng(seed)
-    coarse = torch.from_numpy(rng.uniform(0, 255, (1, 3, 3, 5, 4))).float()
-    smooth = torch.nn.functional.interpolate(coarse, size=(frames, height, width), mode="trilinear")
-    return smooth[0].permute(1, 2, 3, 0).to(torch.uint8).numpy()
-
-
-def random_conditions(frames: int, height: int, width: int) -> Conditions:
-    mask = np.zeros((frames, height, width), np.uint8)
-    mask[:, : height // 2] = 255
-    return Conditions(coarse=random_video(frames, height, width, 1), pose=random_video(frames, height, width, 2),
-                      reference=random_video(1, height, width, 3)[0], preserved=mask)
 
 
 def small_network(*, flow: bool = True, zero_head: bool = True) -> RestorationNetwork:
@@ -71,10 +57,13 @@ def test_every_name_has_a_loader() -> None:
 
 
 @pytest.fixture(params=["small", *get_args(PriorName)])
-def prior(request: pytest.FixtureRequest, small_weights: Path) -> VideoPrior:
+def prior(request: pytest.FixtureRequest, small_weights: Path, tmp_path: Path) -> VideoPrior:
     if request.param == "small":
         return load_prior("embedded", small_weights)
-    return load_prior(request.param)
+    if request.param == "embedded":
+        return load_prior("embedded")
+    write = {"wan-fun-control": write_fun_control, "wan-vace": write_vace}[request.param]
+    return load_prior(request.param, write(tmp_path))
 
 
 def test_a_prior_keeps_the_contract(prior: VideoPrior) -> None:

@@ -16,8 +16,9 @@ from torch import Tensor
 from baker.conditions import Conditions
 from runtime.errors import InputError
 
-PriorName = Literal["embedded"]
-"""`embedded`: a small Wan-architecture transformer, weights shipped, made for a CPU."""
+PriorName = Literal["embedded", "wan-fun-control", "wan-vace"]
+"""`embedded`: a small Wan-architecture transformer, weights shipped, made for a CPU. `wan-fun-control`: Wan2.1-Fun or
+Wan2.2-Fun-Control from the user's folder. `wan-vace`: Wan VACE from the user's folder."""
 
 
 @runtime_checkable
@@ -53,7 +54,7 @@ class VideoPrior(Protocol):
 
 
 def load_prior(name: str, path: Path | None = None) -> VideoPrior:
-    """The prior called `name` (a `PriorName`), from its weights file `path` (None: the shipped one).
+    """The prior called `name` (a `PriorName`), from its weights file or folder `path` (None: the shipped one).
 
     Raises `InputError` for an unknown name and for weights that are absent or damaged.
     """
@@ -68,5 +69,25 @@ def _load_embedded(path: Path | None) -> VideoPrior:
     return EmbeddedPrior.load(path or SHIPPED)
 
 
-LOADERS: dict[str, Callable[[Path | None], VideoPrior]] = {"embedded": _load_embedded}
+def _load_wan_fun(path: Path | None) -> VideoPrior:
+    from baker.priors.wan_fun_control import WanFunPrior
+
+    return WanFunPrior.load(_given(path, "wan-fun-control", "Wan2.1-Fun-V1.1-1.3B-Control"))
+
+
+def _load_wan_vace(path: Path | None) -> VideoPrior:
+    from baker.priors.wan_vace import WanVacePrior
+
+    return WanVacePrior.load(_given(path, "wan-vace", "Wan2.1-VACE-1.3B-diffusers"))
+
+
+def _given(path: Path | None, name: str, model: str) -> Path:
+    if path is None:
+        raise InputError(f"the prior {name} brings no weights: give the folder of {model} or a larger one with "
+                         "--prior-path; `ani3d prior info DIR` says what a folder lacks")
+    return path
+
+
+LOADERS: dict[str, Callable[[Path | None], VideoPrior]] = {
+    "embedded": _load_embedded, "wan-fun-control": _load_wan_fun, "wan-vace": _load_wan_vace}
 """The loader of each name. Each imports its packages itself, so that a missing one is reported by the loader."""

@@ -78,7 +78,7 @@ class WanCheckpoint:
         shapes: dict[str, tuple[int, ...]] = {}
         located: dict[str, tuple[Path, str]] = {}
         strangers = []
-        for file in _files(folder):
+        for file in weight_files(folder):
             try:
                 with safe_open(file, framework="pt") as tensors:
                     for original in tensors.keys():  # noqa: SIM118
@@ -142,7 +142,8 @@ class WanCheckpoint:
             raise InputError(f"{path}: not a JSON object ({error}); download it again") from None
 
 
-def _files(folder: Path) -> list[Path]:
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a folder: the one, or those of its index. Raises `InputError` where one is absent."""
     whole, index = folder / WEIGHTS, folder / (WEIGHTS + ".index.json")
     if whole.is_file():
         return [whole]

@@ -8,6 +8,7 @@ t h w latent sizes.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from diffusers import WanTransformer3DModel
@@ -17,8 +18,7 @@ from torch import Tensor, nn
 from baker.priors.wan_checkpoint import WanCheckpoint
 from runtime.errors import InputError
 
-TEXT_TOKENS = 512
-"""diffusers tells image tokens from text by this count."""
+Transformer = TypeVar("Transformer", bound=nn.Module)
 HEAD_DIM = 128
 """Of every released Wan model."""
 
@@ -110,10 +110,17 @@ def load_transformer(folder: Path, *, dtype: torch.dtype) -> WanFunTransformer:
     with torch.device("meta"):
         model = WanFunTransformer(**settings)
     checkpoint.check({name: tuple(value.shape) for name, value in model.state_dict().items()})
-    keep = tuple(WanTransformer3DModel._keep_in_fp32_modules)
-    tensors = {name: value.to(torch.float32 if any(part in keep for part in name.split(".")) else dtype)
-               for name, value in checkpoint.tensors().items()}
-    model.load_state_dict(tensors, strict=True, assign=True)
+    return fill(model, checkpoint.tensors(), dtype=dtype)
+
+
+def fill(model: Transformer, tensors: dict[str, Tensor], *, dtype: torch.dtype) -> Transformer:
+    """A Wan transformer made on the meta device, with its tensors, all of which it must have; those that diffusers
+    keeps in float32 stay so. (diffusers' own loading of such models asks for the accelerate package.)"""
+    keep = set(WanTransformer3DModel._keep_in_fp32_modules)
+    ready = {name: value.to(torch.float32 if keep & set(name.split(".")) else dtype)
+             for name, value in tensors.items()}
+    model.load_state_dict(ready, strict=True, assign=True)
     # Rotary tables are no part of a checkpoint: on the meta device they hold nothing yet.
-    model.rope = type(model.rope)(settings["attention_head_dim"], (1, 2, 2), model.config.rope_max_seq_len)
+    config = model.config
+    model.rope = type(model.rope)(config.attention_head_dim, config.patch_size, config.rope_max_seq_len)
     return model.eval()

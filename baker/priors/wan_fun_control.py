@@ -1,0 +1,170 @@
+"""The `wan-fun-control` prior: Wan2.1-Fun-V1.1-Control (1.3B, 14B) and Wan2.2-Fun-A14B-Control with its two experts.
+
+A folder holds
+    diffusion_pytorch_model.safetensors (or its parts and index) and config.json   Wan2.1-Fun
+    high_noise_model/, low_noise_model/ with the same                              Wan2.2-Fun
+    vae/ text_encoder/ tokenizer/      from Wan-AI/Wan2.1-T2V-1.3B-Diffusers
+    image_encoder/                     from Wan-AI/Wan2.1-I2V-14B-480P-Diffusers, Wan2.1-Fun only
+How conditions go in: facts/upstream.md §4.3. Letters as in `baker/priors/__init__.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from baker.conditions import Conditions
+from baker.priors.wan_checkpoint import WanCheckpoint
+from baker.priors.wan_fun_model import WanFunTransformer, load_transformer
+from baker.priors.wan_parts import (
+    NEGATIVE_PROMPT,
+    DeviceSlot,
+    PictureEncoder,
+    TextEncoder,
+    WanCodec,
+    WanOptions,
+    latent_mask,
+    options_here,
+)
+from runtime.errors import InputError
+
+BOUNDARY = 0.875
+"""Wan2.2's high-noise expert works from this sigma up."""
+HIGH, LOW = "high_noise_model", "low_noise_model"
+"""Folders of the two experts."""
+
+
+@dataclass(frozen=True)
+class WanInputs:
+    """What the transformer sees besides noisy latents."""
+
+    control: Tensor
+    """Latents of the pose video, and zeros for the start image's channels [1 C t h w]."""
+    reference: Tensor
+    """Latents of the reference picture [1 16 h w]."""
+    texts: tuple[Tensor, ...]
+    """Embeddings [1 512 D] of the prompt and, with guidance, of the negative prompt."""
+    picture: Tensor | None
+    """CLIP's tokens of the reference picture [1 257 D]."""
+
+
+@dataclass(frozen=True)
+class WanFunPrior:
+    """`VideoPrior` of a Fun-Control model."""
+
+    experts: tuple[WanFunTransformer, ...]
+    """One model, or the experts for high and low noise."""
+    codec: WanCodec
+    text: TextEncoder
+    picture: PictureEncoder | None
+    slot: DeviceSlot
+    weights: str
+    """Tells checkpoints apart."""
+
+    @property
+    def options(self) -> WanOptions:
+        """How it runs."""
+        return self.slot.options
+
+    @property
+    def window(self) -> int:
+        """As in training (facts §4.3)."""
+        return 81
+
+    @property
+    def size_multiple(self) -> int:
+        """The codec's 8 times the transformer's patch of 2."""
+        return 16
+
+    @property
+    def fingerprint(self) -> str:
+        return f"wan-fun-control:{self.weights}:{self.options.guidance_scale}:{self.options.dtype}"
+
+    def encode(self, rgb: np.ndarray) -> Tensor:
+        return self.codec.encode(rgb)
+
+    def decode(self, latents: Tensor) -> np.ndarray:
+        return self.codec.decode(latents)
+
+    def latent_mask(self, preserved: np.ndarray) -> Tensor:
+        return latent_mask(preserved).to(self.options.device)
+
+    def prepare(self, conditions: Conditions) -> WanInputs:
+        pose = self.encode(conditions.pose)
+        spare = self.experts[0].config.in_channels - 2 * len(pose)  # the start image's, and in Wan2.2 its mask's
+        prompts = (conditions.prompt,) if self.options.guidance_scale == 1 else (conditions.prompt, NEGATIVE_PROMPT)
+        return WanInputs(
+            control=torch.cat([pose, pose.new_zeros(spare, *pose.shape[1:])])[None],
+            reference=self.encode(conditions.reference[None])[None, :, 0],
+            texts=tuple(self.text(prompt) for prompt in prompts),
+            picture=None if self.picture is None else self.picture(conditions.reference))
+
+    def velocity(self, x: Tensor, sigma: float, prepared: WanInputs) -> Tensor:
+        # Control, reference and picture stay in both branches of the guidance: only the text changes.
+        expert = self.experts[0] if sigma >= BOUNDARY else self.experts[-1]
+        stacked = torch.cat([x[None], prepared.control], dim=1).to(self.options.dtype)
+        time = torch.tensor([1000.0 * sigma], device=x.device)
+        reference = prepared.reference.to(self.options.dtype)
+        with torch.inference_mode():
+            model = self.slot(expert)
+            answers = [model(stacked, time, text, prepared.picture, reference)[0].float() for text in prepared.texts]
+        if len(answers) == 1:
+            return answers[0]
+        return answers[1] + self.options.guidance_scale * (answers[0] - answers[1])
+
+    @staticmethod
+    def load(folder: Path, options: WanOptions | None = None) -> WanFunPrior:
+        """The prior of a folder. Raises `InputError` naming what the folder lacks."""
+        options = options or options_here()
+        lacking = missing_parts(folder)
+        if lacking:
+            raise InputError(f"{folder}: lacks {'; '.join(lacking)}")
+        experts = tuple(load_transformer(part, dtype=options.dtype) for part in transformer_folders(folder))
+        with_picture = experts[0].config.image_dim is not None
+        slot = DeviceSlot(options)
+        return WanFunPrior(
+            experts=experts, codec=WanCodec.load(folder / "vae", slot), text=TextEncoder.load(folder, slot),
+            picture=PictureEncoder.load(folder / "image_encoder", slot) if with_picture else None,
+            slot=slot, weights=_fingerprint(folder))
+
+
+def transformer_folders(folder: Path) -> list[Path]:
+    """The folders that hold transformers: the experts', or the folder itself."""
+    experts = [folder / HIGH, folder / LOW]
+    return experts if any(part.is_dir() for part in experts) else [folder]
+
+
+def missing_parts(folder: Path) -> list[str]:
+    """What a folder lacks, each with where to get it."""
+    if not folder.is_dir():
+        return [f"everything: {folder} is no folder"]
+    lacking = []
+    has_picture = False
+    for part in transformer_folders(folder):
+        try:
+            checkpoint = WanCheckpoint.open(part)
+            has_picture |= any("image_embedder" in name for name in checkpoint.shapes)
+        except InputError as error:
+            lacking.append(f"the transformer ({error})")
+    wanted = ["vae", "text_encoder", "tokenizer"] + (["image_encoder"] if has_picture else [])
+    for part in wanted:
+        marker = "tokenizer_config.json" if part == "tokenizer" else "config.json"
+        if not (folder / part / marker).is_file():
+            source = "I2V-14B-480P" if part == "image_encoder" else "T2V-1.3B"
+            lacking.append(f"{part}/ (from Wan-AI/Wan2.1-{source}-Diffusers)")
+    return lacking
+
+
+def _fingerprint(folder: Path) -> str:
+    """Of the transformers' files: names, sizes and headers; hashing tens of gigabytes would take minutes."""
+    digest = hashlib.sha256()
+    for part in transformer_folders(folder):
+        for file in sorted(part.glob("*.safetensors")):
+            with open(file, "rb") as stream:
+                digest.update(f"{part.name}/{file.name}:{file.stat().st_size}".encode() + stream.read(1 << 20))
+    return digest.hexdigest()[:32]
