@@ -173,7 +173,11 @@ def test_core_refuses_damaged_files_in_one_line(program, bundles, tmp_path):
 @pytest.fixture(scope="module")
 def context():
     moderngl = pytest.importorskip("moderngl")
-    with moderngl.create_context(standalone=True, backend="egl", require=430) as made:
+    try:
+        made = moderngl.create_context(standalone=True, backend="egl", require=430)
+    except Exception as error:
+        pytest.skip(f"no OpenGL 4.3 ({error}); install libegl1 and libgl1-mesa-dri (apt-get)")
+    with made:
         yield made
 
 
@@ -257,6 +261,7 @@ def test_compute_shader_sorts_and_draws_as_the_cpu_renderer_does(bundles, dumped
         float4 ClipScale;
         #define VIEW_TO_CLIP(p) float4(p.x * ClipScale.x, p.y * ClipScale.y, 0.0, -p.z)
         #define TO_TARGET_COLOR(color) (color)
+        #define IS_HIDDEN(vertex) false
         #include "Ani3DSplat.hlsl"
     """)
     stages = [hlsl.to_glsl(tmp_path / "draw.hlsl", entry, stage, include=SHADERS)

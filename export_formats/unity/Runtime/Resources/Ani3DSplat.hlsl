@@ -1,4 +1,5 @@
-// Drawing of sorted splats as quads, six vertices each. The includer declares VIEW_TO_CLIP and TO_TARGET_COLOR.
+// Drawing of sorted splats as quads, six vertices each. The includer declares VIEW_TO_CLIP, TO_TARGET_COLOR
+// and IS_HIDDEN (what lies behind the scene, where no depth buffer is bound).
 #ifndef ANI3D_SPLAT
 #define ANI3D_SPLAT
 
@@ -13,7 +14,7 @@ struct SplatVertex
 {
     float4 position : SV_POSITION;
     float2 offset : TEXCOORD0;                        // from the centre [px]
-    nointerpolation float3 conic : TEXCOORD1;
+    nointerpolation float4 conic : TEXCOORD1;         // inverse covariance, depth [m]
     nointerpolation float4 color : TEXCOORD2;
 };
 
@@ -24,7 +25,7 @@ SplatVertex SplatVert(uint vertex : SV_VertexID)
     float4 splat = SplatRows[2 * n];
     float3 covariance = SplatRows[2 * n + 1].xyz;
     result.color = Colors[n];
-    result.conic = SplatConic(covariance);
+    result.conic = float4(SplatConic(covariance), splat.z);
     result.offset = float2(0.0, 0.0);
     result.position = float4(0.0, 0.0, -2.0, 1.0);  // outside every clip volume
     if (splat.z <= 0.0) return result;
@@ -40,8 +41,8 @@ SplatVertex SplatVert(uint vertex : SV_VertexID)
 
 float4 SplatFrag(SplatVertex input) : SV_Target
 {
-    float alpha = SplatAlpha(input.conic, input.color.a, input.offset);
-    if (alpha <= 0.0) discard;
+    float alpha = SplatAlpha(input.conic.xyz, input.color.a, input.offset);
+    if (alpha <= 0.0 || IS_HIDDEN(input)) discard;
     return float4(TO_TARGET_COLOR(input.color.rgb) * alpha, alpha);
 }
 

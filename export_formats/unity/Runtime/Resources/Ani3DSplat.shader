@@ -19,6 +19,7 @@ Shader "Ani3D/Splat"
             #include "UnityCG.cginc"
 
             #define VIEW_TO_CLIP(position) mul(UNITY_MATRIX_P, position)
+            #define IS_HIDDEN(vertex) false
             #ifdef UNITY_COLORSPACE_GAMMA
             #define TO_TARGET_COLOR(color) (color)
             #else
