@@ -179,7 +179,9 @@ def add_bake_options(bake: argparse.ArgumentParser) -> None:
     bake.add_argument("--prior-path", type=Path, help="its weights, where not shipped")
     bake.add_argument("--supervision", choices=("prior", "simulation"), default="prior",
                       help="learn from the video prior, or from a cloth simulation of the avatar's garments")
-    bake.add_argument("--rasteriser", choices=("cpu", "reference", "gsplat"), default="cpu")
+    bake.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
+                      help="where the optimisation runs (default: an NVIDIA GPU where gsplat works, else the CPU)")
+    bake.add_argument("--rasteriser", choices=("cpu", "reference", "gsplat"), help="default: the device's own")
     bake.add_argument("--seed", type=int, default=0)
     bake.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", dest="settings",
                       help="change one setting of the preset, e.g. optimise.iterations=4000 (repeatable)")
@@ -280,16 +282,19 @@ def run_bake(args: argparse.Namespace) -> None:
     """Run or continue a bake."""
     from baker.bake import BakeRequest, bake
     from baker.config import check, preset, show, with_settings
+    from baker.devices import choose
 
     config = check(with_settings(preset(args.preset, supervision=args.supervision), args.settings))
     if args.show_settings:
         print(show(config))
         return
+    device, rasteriser = choose(args.device)
     request = BakeRequest(
         avatar=args.avatar, motion=args.motion, motion_options=motion_options(args), output=args.output,
         parts=args.parts, textures=args.textures,
         gaussians=args.gaussians, frames=args.frames, binding=args.binding, prior=args.prior,
-        prior_path=args.prior_path, supervision=args.supervision, rasteriser=args.rasteriser, seed=args.seed)
+        prior_path=args.prior_path, supervision=args.supervision, device=device,
+        rasteriser=args.rasteriser or rasteriser, seed=args.seed)
     result = bake(request, config)
     print(f"bundle  {result.bundle}\nreport  {result.report}")
 

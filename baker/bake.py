@@ -64,6 +64,8 @@ class BakeRequest:
     """`prior`, or `simulation`: learn from a cloth simulation of the avatar's own garments."""
     rasteriser: str = "cpu"
     """Backend of the optimisation."""
+    device: str = "cpu"
+    """Torch device of the optimisation: `cpu` or `cuda`."""
     seed: int = 0
     """Seeds noise and sampling order."""
 
@@ -146,6 +148,7 @@ class _Pipeline:
     def __init__(self, request: BakeRequest, config: BakeConfig, prior: VideoPrior | None, progress: Progress):
         self.request, self.config, self.prior, self.progress = request, config, prior, progress
         self.background = (config.coarse.background,) * 3
+        self.backend = {"rasteriser": request.rasteriser, "device": request.device}
 
     def run(self, sources: dict[str, Any], loaded: tuple[Avatar, Motion] | None) -> BakeResult:
         from baker.report import write_report
@@ -164,7 +167,7 @@ class _Pipeline:
         self.open_avatar(second.path)
         coarse = stage("020_coarse", asdict(config.coarse), [second], self.coarse)
         restored = stage("030_restore", self.restore_config(), [coarse], lambda part: self.restore(part, coarse.path))
-        field = stage("040_optimise", asdict(config.optimise) | {"rasteriser": self.request.rasteriser}, [restored],
+        field = stage("040_optimise", asdict(config.optimise) | self.backend, [restored],
                       lambda part: self.optimise(part, restored.path))
         offsets = stage("050_distil", asdict(config.distil), [field], lambda part: self.distil(part, field.path))
         bundle = stage("060_bundle", {"name": bake_dir.stem}, [offsets], lambda part: self.bundle(part, offsets))
@@ -269,7 +272,7 @@ class _Pipeline:
         field, history = optimise(
             self.avatar_.gaussians, self.avatar_.rig, self.motion, videos, self.optimise_config(),
             checkpoint_dir=part, background=self.background, body=self.avatar_.body,
-            rasteriser=self.request.rasteriser, update=None if self.prior is None else update,
+            **self.backend, update=None if self.prior is None else update,
             seed=self.request.seed, progress=self.progress.report)
         field.save(part / "field.safetensors")
         (part / "history.json").write_text(json.dumps(history), encoding="utf-8")

@@ -46,14 +46,14 @@ class BodyContact:
         if frame not in self.posed:
             self.posed[frame] = self.samples.at(skinning_matrices(self.rig, self.motion, frame))
         points, normals = self.posed[frame]
-        nearest = self._nearest(means.detach().numpy().astype(np.float64), points)
+        nearest = self._nearest(means.detach().cpu().numpy().astype(np.float64), points)
         near = np.flatnonzero(nearest >= 0)
         if len(near) == 0:
             return means.sum() * 0.0
-        rows = torch.from_numpy(near)
-        foot, normal = (torch.from_numpy(value[nearest[near]]).float() for value in (points, normals))
+        rows = torch.from_numpy(near).to(means.device)
+        foot, normal = (torch.from_numpy(value[nearest[near]]).to(means) for value in (points, normals))
         height = ((means.index_select(0, rows) - foot) * normal).sum(1)
-        depth = torch.relu(self.clearances.index_select(0, rows) - height) / UNIT
+        depth = torch.relu(self.clearances.to(means).index_select(0, rows) - height) / UNIT
         return depth.square().sum() / len(means)
 
     def _nearest(self, points: np.ndarray, samples: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from baker.bake import BakeRequest, bake
 from baker.config import preset
+from baker.devices import choose
 from export_formats.mp4 import write_mp4
 from runtime.bundle import read_bundle
 from runtime.player import Player, orbit_frames
@@ -14,7 +15,9 @@ from runtime.player import Player, orbit_frames
 
 def make_demo(output: Path, *, motion: str = "walk") -> Path:
     """Bake the built-in person; leaves `demo.ani3d`, `orbit.mp4`, `report.html` in `output`; returns the bundle."""
-    result = bake(BakeRequest(avatar="builtin", motion=motion, output=output / "demo.bake"), preset("draft"))
+    device, rasteriser = choose("auto")
+    result = bake(BakeRequest(avatar="builtin", motion=motion, output=output / "demo.bake", device=device,
+                              rasteriser=rasteriser), preset("draft"))
     bundle = output / "demo.ani3d"
     shutil.copyfile(result.bundle, bundle)
     shutil.copyfile(result.report, output / "report.html")

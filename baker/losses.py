@@ -56,9 +56,9 @@ class Lpips:
     `linK.model.1.weight`. Neither package is needed, nor may be installed (DESIGN §12).
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, device: torch.device | str = "cpu") -> None:
         """Raises `InputError` when the file is absent or lacks a tensor."""
-        tensors, _ = load_tensors(path)
+        tensors = {key: value.to(device) for key, value in load_tensors(path)[0].items()}
         try:
             self.convolutions = {n: (tensors[f"features.{n}.weight"].float(), tensors[f"features.{n}.bias"].float())
                                  for block in VGG_BLOCKS for n in block}
@@ -67,8 +67,8 @@ class Lpips:
             raise InputError(f"{path}: LPIPS weights lack the tensor {error}; see baker/losses.py for the layout") \
                 from error
         # The normalisation the lpips package applies to images in [-1, 1].
-        self.shift = torch.tensor([-0.030, -0.088, -0.188])[:, None, None]
-        self.scale = torch.tensor([0.458, 0.448, 0.450])[:, None, None]
+        self.shift = torch.tensor([-0.030, -0.088, -0.188], device=device)[:, None, None]
+        self.scale = torch.tensor([0.458, 0.448, 0.450], device=device)[:, None, None]
 
     def __call__(self, image: Float[Tensor, "H X 3"], target: Float[Tensor, "H X 3"]) -> Float[Tensor, ""]:
         """The distance; images of at least 16 px a side."""

@@ -124,15 +124,15 @@ class OptimiseConfig:
 
 def optimise(gaussians: GaussianSet, rig: Rig, motion: Motion, videos: list[Video], config: OptimiseConfig, *,
              checkpoint_dir: Path, background: tuple[float, float, float], body: SkinnedMesh | None = None,
-             rasteriser: str = "cpu", update: Update | None = None, seed: int = 0,
+             rasteriser: str = "cpu", device: str = "cpu", update: Update | None = None, seed: int = 0,
              progress: Callable[[int, int, str], None] | None = None,
              ) -> tuple[ResidualField, list[dict[str, float]]]:
     """Learn the residual of `motion` from `videos` of its frames over a flat sRGB `background`. `body` is the surface
     to keep out of, where the avatar has one.
 
     Continues from the checkpoint in `checkpoint_dir` when there is one; the result then equals an unbroken
-    run's bit for bit (same machine, same thread count). Returns the field and the history: one row per
-    `record_every` steps with `iteration`, `seconds`, the total `loss` and each unweighted term.
+    run's bit for bit (on a CPU; gsplat's sums on a GPU have no fixed order). Returns the field, on the CPU, and the
+    history: one row per `record_every` steps with `iteration`, `seconds`, the total `loss` and each unweighted term.
 
     Raises `InputError` when nothing may move, a video does not fit the motion, or the checkpoint belongs to
     another configuration.
@@ -145,7 +145,7 @@ def optimise(gaussians: GaussianSet, rig: Rig, motion: Motion, videos: list[Vide
     if not gaussians.may_move.any():
         raise InputError("nothing of this avatar may move (no garment, no hair); there is nothing to learn")
     run = _Run(gaussians, rig, motion, list(videos), config, checkpoint_dir / CHECKPOINT, background=background,
-               body=body, rasteriser=rasteriser, update=update, seed=seed)
+               body=body, rasteriser=rasteriser, device=device, update=update, seed=seed)
     with one_thread():
         while run.iteration < config.iterations:
             if progress and run.iteration % 10 == 0:
@@ -154,14 +154,14 @@ def optimise(gaussians: GaussianSet, rig: Rig, motion: Motion, videos: list[Vide
         run.save()
     if progress:
         progress(config.iterations, config.iterations, "learning the residual")
-    return run.field, run.history
+    return run.field.cpu(), run.history
 
 
 def pose_with_field(field: ResidualField, gaussians: GaussianSet, rig: Rig, motion: Motion) -> PoseAt:
     """Gaussians in the world with the field's current residual."""
     def pose_at(frame: int) -> GaussianSet:
         with torch.no_grad():
-            offsets = [value[0].numpy() for value in field(torch.tensor([float(frame)]))]
+            offsets = [value[0].cpu().numpy() for value in field(torch.tensor([float(frame)]))]
         return pose_gaussians(apply_residual(gaussians, field.moving, *offsets), rig, motion, frame)
     return pose_at
 
@@ -171,22 +171,24 @@ class _Run:
 
     def __init__(self, gaussians: GaussianSet, rig: Rig, motion: Motion, videos: list[Video],
                  config: OptimiseConfig, checkpoint: Path, *, background: tuple[float, float, float],
-                 body: SkinnedMesh | None, rasteriser: str, update: Update | None, seed: int) -> None:
+                 body: SkinnedMesh | None, rasteriser: str, device: str, update: Update | None,
+                 seed: int) -> None:
         self.config, self.videos, self.update, self.seed = config, videos, update, seed
         self.checkpoint = checkpoint
-        self.scene = _Scene(gaussians, rig, motion)
+        self.device = torch.device(device)
+        self.scene = _Scene(gaussians, rig, motion, self.device)
         self.rasterise = load_rasteriser(rasteriser)
-        self.background = torch.tensor(background, dtype=torch.float32)
+        self.background = torch.tensor(background, dtype=torch.float32, device=self.device)
         moving = self.scene.moving
         self.field = ResidualField(gaussians.means[moving], moving, frames=motion.frames, config=config.field,
-                                   seed=seed)
-        self.pairs = _Pairs(gaussians, moving, config.neighbours)
+                                   seed=seed).to(self.device)
+        self.pairs = _Pairs(gaussians, moving, config.neighbours, self.device)
         self.cloth: dict[tuple[str, int], np.ndarray] = {}
         self.contact = None
         if body is not None and config.contact:
             self.contact = BodyContact(body, rig, motion, rest_means=gaussians.means[moving], rows=moving,
                                        clearance=config.clearance)
-        self.lpips = _load_lpips(config)
+        self.lpips = _load_lpips(config, self.device)
         planes = [*self.field.space, *self.field.time]
         decoder = [p for layer in (self.field.hidden_in, self.field.hidden, self.field.out)
                    for p in layer.parameters()]
@@ -201,7 +203,7 @@ class _Run:
         self.pending: list[dict[str, float]] = []
         self.seconds_before, self.started = 0.0, time.monotonic()
         self.fingerprint = hashlib.sha256(json.dumps(
-            [asdict(config), seed, motion.frames, len(moving), list(background), rasteriser],
+            [asdict(config), seed, motion.frames, len(moving), list(background), rasteriser, device],
             sort_keys=True).encode()).hexdigest()
         if checkpoint.exists():
             self.load()
@@ -222,7 +224,7 @@ class _Run:
         terms: dict[str, Tensor] = {}
         for video in chosen:
             for key, value in self.view_terms(self.videos[video], frame, world).items():
-                terms[key] = terms.get(key, torch.zeros(())) + value / len(chosen)
+                terms[key] = terms.get(key, 0.0) + value / len(chosen)
         if config.isometry:
             terms["isometry"] = self.pairs.stretch(world[0][self.scene.still_count:])
         if self.contact:
@@ -251,7 +253,7 @@ class _Run:
         config = self.config
         image, alpha, _, _ = self.rasterise(*world, self.scene.opacities, self.scene.channels, video.cameras[frame])
         color = image[..., :3] + (1 - alpha)[..., None] * self.background
-        target = torch.from_numpy(video.rgb[frame]).float() / 255
+        target = torch.from_numpy(video.rgb[frame]).to(self.device).float() / 255
         terms = {"l1": losses.l1(color, target)}
         if config.dssim:
             terms["dssim"] = losses.dssim(color, target)
@@ -259,7 +261,7 @@ class _Run:
             terms["cover"] = silhouette.uncovered(world[0][self.scene.still_count:], video.cameras[frame],
                                                   self.cloth_pixels(video, frame))
         if config.mask:
-            preserved = torch.from_numpy(video.preserved[frame]).float() / 255
+            preserved = torch.from_numpy(video.preserved[frame]).to(self.device).float() / 255
             terms["mask"] = losses.mask_loss(image[..., 3], preserved)
         if config.pyramid or config.start_pyramid:
             terms["pyramid"] = losses.multiscale_l1(color, target, levels=config.pyramid_levels, skip=1)
@@ -336,7 +338,8 @@ class _Run:
         for key, value in tensors.items():
             if key.startswith("adam."):
                 _, index, name = key.split(".")
-                self.adam.state[self.parameters[int(index)]][name] = value
+                parameter = self.parameters[int(index)]
+                self.adam.state[parameter][name] = value.to(parameter.device)
         self.iteration, self.round = state["iteration"], state["round"]
         self.history, self.pending = state["history"], state["pending"]
         self.seconds_before = state["seconds"]
@@ -348,17 +351,18 @@ class _Run:
 class _Scene:
     """The avatar for the rasteriser: still Gaussians first, then the moving ones. Poses are made at first use."""
 
-    def __init__(self, gaussians: GaussianSet, rig: Rig, motion: Motion) -> None:
+    def __init__(self, gaussians: GaussianSet, rig: Rig, motion: Motion, device: torch.device) -> None:
+        self.device = device
         self.moving, still = np.flatnonzero(gaussians.may_move), np.flatnonzero(~gaussians.may_move)
         self.still_count = len(still)
         self.rig, self.motion, self.still = rig, motion, still
         order = np.concatenate([still, self.moving])
         colors = np.concatenate([gaussians.colors, (~gaussians.may_move)[:, None]], axis=1)[order]
-        self.channels = torch.from_numpy(colors.astype(np.float32))
+        self.channels = torch.from_numpy(colors.astype(np.float32)).to(device)
         """RGB and whether the Gaussian is preserved."""
-        self.opacities = torch.from_numpy(gaussians.opacities[order])
+        self.opacities = torch.from_numpy(gaussians.opacities[order]).to(device)
         self.rest, self.rest_still = (
-            tuple(torch.from_numpy(np.ascontiguousarray(value[rows])) for value in
+            tuple(torch.from_numpy(np.ascontiguousarray(value[rows])).to(device) for value in
                   (gaussians.means, gaussians.quats_wxyz, gaussians.log_scales)) for rows in (self.moving, still))
         self.still_scales = torch.exp(self.rest_still[2])
         self.tables: dict[int, tuple[PoseTables, Tensor, Tensor]] = {}
@@ -375,17 +379,18 @@ class _Scene:
                 torch.cat([self.still_scales, scales]))
 
     def _tables(self, frame: int) -> tuple[PoseTables, Tensor, Tensor]:
-        still = pose_tables(self.rig, self.motion, frames=[frame], rows=self.still)
+        still = pose_tables(self.rig, self.motion, frames=[frame], rows=self.still, device=self.device)
         zero = torch.zeros_like(self.rest_still[0])
         means, quats, _ = pose(*self.rest_still, zero, zero, zero, still.blended[0], still.turn_quats[0])
-        return pose_tables(self.rig, self.motion, frames=[frame], rows=self.moving), means, quats
+        moving = pose_tables(self.rig, self.motion, frames=[frame], rows=self.moving, device=self.device)
+        return moving, means, quats
 
 
 class _Pairs:
     """Neighbours on the same kind of cloth in the rest pose: the nearest, the 2nd, 4th, 8th ... of each Gaussian,
     so that both a crease and a whole panel resist stretching."""
 
-    def __init__(self, gaussians: GaussianSet, moving: np.ndarray, neighbours: int) -> None:
+    def __init__(self, gaussians: GaussianSet, moving: np.ndarray, neighbours: int, device: torch.device) -> None:
         first, second = [], []
         for label in np.unique(gaussians.labels[moving]):
             rows = np.flatnonzero(gaussians.labels[moving] == label)
@@ -398,10 +403,10 @@ class _Pairs:
         pairs = np.concatenate([np.stack([np.concatenate(part) if part else np.zeros(0, np.int64)
                                           for part in (first, second)])], axis=1)
         rest = gaussians.means[moving][pairs[0]] - gaussians.means[moving][pairs[1]]
-        self.first, self.second = torch.from_numpy(pairs[0]), torch.from_numpy(pairs[1])
+        self.first, self.second = torch.from_numpy(pairs[0]).to(device), torch.from_numpy(pairs[1]).to(device)
         # 2 mm under the root: coincident Gaussians have no direction, and a millimetre means nothing to them.
         self.floor = 0.002 ** 2
-        self.rest = torch.from_numpy(np.sqrt((rest.astype(np.float32) ** 2).sum(1) + self.floor))
+        self.rest = torch.from_numpy(np.sqrt((rest.astype(np.float32) ** 2).sum(1) + self.floor)).to(device)
 
     def stretch(self, points: Float[Tensor, "M 3"]) -> Float[Tensor, ""]:
         """Mean squared relative change of the pairs' distances."""
@@ -412,10 +417,10 @@ class _Pairs:
         return ((distance - self.rest) / self.rest).square().mean()
 
 
-def _load_lpips(config: OptimiseConfig) -> losses.Lpips | None:
+def _load_lpips(config: OptimiseConfig, device: torch.device) -> losses.Lpips | None:
     if not config.lpips:
         return None
     if not config.lpips_weights:
         print("LPIPS is off: no weights (optimise.lpips_weights)", file=sys.stderr)
         return None
-    return losses.Lpips(Path(config.lpips_weights))
+    return losses.Lpips(Path(config.lpips_weights), device=device)

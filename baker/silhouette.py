@@ -37,21 +37,21 @@ def cloth_pixels(rgb: UInt8[np.ndarray, "H X 3"], preserved: UInt8[np.ndarray, "
 def uncovered(means: Float[Tensor, "M 3"], camera: Camera, cloth: Bool[np.ndarray, "H X"]) -> Float[Tensor, ""]:
     """Mean distance [px] of the pixels `cloth` from the nearest pixel that a point projects into, where it is more
     than `FREE`; the gradient pulls that point."""
-    T = torch.from_numpy(np.asarray(camera.T_camera_world, np.float32))
+    T = torch.from_numpy(np.asarray(camera.T_camera_world, np.float32)).to(means)
     seen = means @ T[:3, :3].t() + T[:3, 3]
     depth = seen[:, 2].clamp_min(NEAR_PLANE)
     points = torch.stack([camera.fx * seen[:, 0] / depth + camera.cx, camera.fy * seen[:, 1] / depth + camera.cy], 1)
-    column, row = np.floor(points.detach().numpy()).astype(np.int64).T
+    column, row = np.floor(points.detach().cpu().numpy()).astype(np.int64).T
     height, width = cloth.shape
     seen_at = np.flatnonzero((column >= 0) & (column < width) & (row >= 0) & (row < height)
-                             & (seen[:, 2].detach().numpy() > NEAR_PLANE))
+                             & (seen[:, 2].detach().cpu().numpy() > NEAR_PLANE))
     if len(seen_at) == 0 or not cloth.any():
         return means.sum() * 0.0
     owner = np.full(cloth.shape, -1)
     owner[row[seen_at], column[seen_at]] = seen_at
     away, (nearest_row, nearest_column) = distance_transform_edt(owner < 0, return_indices=True)
     y, x = np.nonzero(cloth & (away > FREE))
-    pulled = torch.from_numpy(owner[nearest_row[y, x], nearest_column[y, x]])
-    centres = torch.from_numpy(np.stack([x, y], 1) + 0.5).float()
+    pulled = torch.from_numpy(owner[nearest_row[y, x], nearest_column[y, x]]).to(means.device)
+    centres = torch.from_numpy(np.stack([x, y], 1) + 0.5).to(means)
     apart = points.index_select(0, pulled) - centres
     return torch.sqrt(apart.square().sum(1) + 1e-6).sum() / int(cloth.sum())

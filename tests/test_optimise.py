@@ -173,7 +173,7 @@ def test_dataset_update_is_called_once_a_round_and_resumes_bit_for_bit(
 
 def test_every_frame_is_drawn_once_before_any_repeats_and_no_video_twice_in_a_step(tmp_path: Path) -> None:
     run = module._Run(*figure(), videos(), replace(FAST, views=3), tmp_path / CHECKPOINT, background=GRAY,
-                      body=None, rasteriser="cpu", update=None, seed=0)
+                      body=None, rasteriser="cpu", device="cpu", update=None, seed=0)
     picks = [run.pick(step) for step in range(2 * FRAMES)]
     first, second = ([frame for frame, _ in part] for part in (picks[:FRAMES], picks[FRAMES:]))
     assert sorted(first) == sorted(second) == list(range(FRAMES)) and first != second
@@ -205,7 +205,7 @@ def test_unfit_input_is_refused_at_the_door(tmp_path: Path) -> None:
 def test_isometry_is_zero_on_a_rigid_turn_and_counts_a_stretch() -> None:
     gaussians, _, _ = figure()
     moving = np.flatnonzero(gaussians.may_move)
-    pairs = module._Pairs(gaussians, moving, 4)
+    pairs = module._Pairs(gaussians, moving, 4, torch.device("cpu"))
     rest = torch.from_numpy(gaussians.means[moving])
     turn = torch.from_numpy(rotations.to_matrix(rotations.from_rotvec(np.array([0.3, 1.0, -0.4]))).astype(np.float32))
     # float32 positions of a metre: 1e-7 m of rounding on distances of centimetres, squared.
