@@ -1,4 +1,7 @@
-"""Avatars from their sources: the built-in person, a character in parts."""
+"""Avatars from their sources: the built-in person, characters in parts, skinned glTF, splats, body models.
+
+Adding a kind: one file with a loader that returns an `Avatar`, one branch in `load_avatar`, one test file.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,26 @@ from dataclasses import replace
 from pathlib import Path
 
 from baker.avatar import Avatar
+from baker.avatars.options import AvatarOptions
 from baker.binding import Method
 from runtime.errors import InputError
 
 PARTS_COUNT = 40_000
-"""Gaussians of a character in parts: 7 mm apart, 2.5 pixels at 480x832 from 3.2 m."""
+"""Gaussians made of a mesh: 7 mm apart, 2.5 pixels at 480x832 from 3.2 m."""
+SPLATS = (".ply", ".spz", ".sog", ".splat", ".ksplat")
+MESHES = (".glb", ".gltf", ".vrm", ".fbx")
 
 
 def load_avatar(source: str, *, parts: tuple[str, ...] = (), binding: Method = "diffused", count: int | None = None,
-                seed: int = 0, texture_dir: Path | None = None) -> Avatar:
-    """The avatar named by `source`: `builtin`, `builtin:SEED`, or the path of a SMPL-X-layout character in parts
-    (`*.npz`).
+                seed: int = 0, texture_dir: Path | None = None, options: AvatarOptions | None = None) -> Avatar:
+    """The avatar named by `source`: `builtin`, `builtin:SEED`, or a file: a SMPL-X-layout character in parts or a body
+    model (`*.npz`), a skinned glTF (`*.glb`, `*.gltf`, `*.vrm`; `*.fbx` through Blender), or a person's splats.
 
-    `parts` are the parts to wear (empty: an outfit that fits together), `count` how many Gaussians to make,
-    `texture_dir` where textures lie. Raises `InputError` for anything else and for files that are not sound.
+    `parts` are the parts to wear (empty: an outfit that fits together, or all), `count` how many Gaussians to make of
+    a mesh, `texture_dir` where a character's textures lie. Splats lie on `options.body_model` if it is given (LHM's),
+    else on the built-in body, fitted to them. Raises `InputError` for anything else and for files that are not sound.
     """
+    options = (options or AvatarOptions()).check()
     if count is not None and not 100 <= count <= 2_000_000:
         raise InputError(f"--gaussians {count}: must be between 100 and 2000000")
     name, _, person = source.partition(":")
@@ -34,9 +42,39 @@ def load_avatar(source: str, *, parts: tuple[str, ...] = (), binding: Method = "
         config = random_person(int(person)) if person else PersonConfig(seed=seed)
         chosen = {} if count is None else {"gaussians": count}
         return make_person(replace(config, binding=binding, **chosen))
-    if source.lower().endswith(".npz"):
+    path = Path(source)
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        from baker.avatars.body_model import is_body_model
+
+        if is_body_model(path):
+            from baker.avatars.splats import plain_body
+
+            return plain_body(path, options=options, count=count or PARTS_COUNT, seed=seed)
         from baker.avatars.parts import load_parts
 
-        return load_parts(Path(source), parts=parts, texture_dir=texture_dir, count=count or PARTS_COUNT,
+        return load_parts(path, parts=parts, texture_dir=texture_dir, count=count or PARTS_COUNT,
                           binding=binding, seed=seed)
-    raise InputError(f"{source}: is not an avatar this version reads; give 'builtin' or a character in parts (*.npz)")
+    if suffix in MESHES:
+        return _load_mesh(path, options=options, parts=parts, count=count or PARTS_COUNT, seed=seed)
+    if suffix in SPLATS or path.name == "meta.json" or (path / "meta.json").is_file():
+        from baker.avatars.splats import load_on_body, load_scan
+
+        if count is not None:
+            raise InputError(f"--gaussians {count}: {path.name} holds its Gaussians already; leave it out")
+        if options.body_model is not None:
+            return load_on_body(path, options=options, binding=binding)
+        return load_scan(path, options=options, binding=binding, seed=seed).avatar
+    raise InputError(f"{source}: is not an avatar this version reads; give 'builtin', a character in parts or a body "
+                     f"model (*.npz), a skinned mesh ({', '.join(MESHES)}) or splats ({', '.join(SPLATS)})")
+
+
+def _load_mesh(path: Path, *, options: AvatarOptions, parts: tuple[str, ...], count: int, seed: int) -> Avatar:
+    from baker.avatars.gltf import load_gltf
+
+    if path.suffix.lower() != ".fbx":
+        return load_gltf(path, options=options, parts=parts, count=count, seed=seed)
+    from baker.motion_files.fbx import as_glb
+
+    with as_glb(path) as glb:
+        return load_gltf(glb, options=options, parts=parts, count=count, seed=seed)

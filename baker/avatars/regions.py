@@ -42,7 +42,7 @@ def label_regions(gaussians: GaussianSet, body: SkinnedMesh, joint_names: Sequen
     color = gaussians.colors.astype(np.float64)
     above_neck = gaussians.means[:, 1] > joints[place["neck"], 1]
     head = ((share["head"] > 0.5) | (above_neck & (share["head"] > 0.1))) & (share["hand"] < 0.2)
-    skin = _skin(color, normals, gaussians.means, head, joints[place["head"]])
+    skin = _skin(color, normals, gaussians.means, head, share["hand"] > 0.8, joints[place["head"]])
     labels = np.full(gaussians.count, int(Label.TIGHT), np.uint8)
     labels[skin & (distances < LOOSE_DISTANCE)] = Label.SKIN
     labels[head] = np.where(skin[head] & (distances[head] < 0.02), Label.FACE, Label.HAIR)
@@ -57,13 +57,23 @@ def label_regions(gaussians: GaussianSet, body: SkinnedMesh, joint_names: Sequen
     return _smoothed(labels, gaussians.means)
 
 
-def _skin(color: np.ndarray, normals: np.ndarray, means: np.ndarray, head: np.ndarray,
+def _skin(color: np.ndarray, normals: np.ndarray, means: np.ndarray, head: np.ndarray, hands: np.ndarray,
           head_joint: np.ndarray) -> np.ndarray:
-    """Boolean [N]: coloured like the middle of the face. Chromaticity counts fully, brightness a third: shadows."""
+    """Boolean [N]: coloured like the hands where a good part of the face is too (no gloves), else like the middle of
+    the face (a fringe may hang there). Chromaticity counts fully, brightness a third: shadows."""
     middle = head & (normals[:, 2] > 0.5) & (np.abs(means[:, 0] - head_joint[0]) < 0.05) & (
         np.abs(means[:, 1] - head_joint[1] - 0.03) < 0.06)
-    sample = color[middle] if middle.sum() >= 20 else color[head] if head.any() else color
-    features, reference = _features(color), _features(sample)
+    features = _features(color)
+    face = middle if middle.sum() >= 20 else head if head.any() else np.ones(len(color), bool)
+    if hands.sum() >= 20:
+        like_hands = _near(features, features[hands])
+        if like_hands[face].mean() > 0.2:
+            return like_hands
+    return _near(features, features[face])
+
+
+def _near(features: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Boolean [N]: within `SKIN_TOLERANCE` spreads of the reference's median; spreads are kept to what skin has."""
     centre = np.median(reference, axis=0)
     spread = np.clip(1.4826 * np.median(np.abs(reference - centre), axis=0), [0.02, 0.012, 0.012], [0.04, 0.02, 0.02])
     return np.sqrt((((features - centre) / spread) ** 2).sum(1)) < SKIN_TOLERANCE

@@ -6,10 +6,11 @@ LHM and LHM++ write the zero pose with the subject's betas, y-up metres, row i a
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 from scipy.spatial import cKDTree
 
 from baker.avatar import Avatar, SkinnedMesh
@@ -17,15 +18,20 @@ from baker.avatars.body_model import read_betas, read_body_model
 from baker.avatars.options import AvatarOptions
 from baker.avatars.regions import label_regions
 from baker.binding import Method, bind
+from baker.body import JOINT_NAMES, PARENTS
+from baker.fit import BodyFit, fit_body
 from baker.meshes import dense_weights, strongest
 from export_formats import read as read_splats
+from runtime import rotations, skinning
 from runtime.errors import InputError
-from runtime.types import Label
+from runtime.types import GaussianSet, Label, Motion, Rig
 
 SUFFIXES = (".ply", ".spz", ".sog", ".splat", ".ksplat")
 FARTHEST = 0.6
 """LHM moves a point by at most 0.5 m from the body; splats farther away [m] are of another body or pose."""
 INFLUENCES = 8
+PERSON_HEIGHTS = (1.0, 2.2)
+"""A scan that is as tall [m] in its own units is in metres."""
 
 
 def load_on_body(path: Path, *, options: AvatarOptions, binding: Method = "diffused") -> Avatar:
@@ -58,6 +64,77 @@ def load_on_body(path: Path, *, options: AvatarOptions, binding: Method = "diffu
                                          influences=INFLUENCES)
     rig = replace(model.rig(joints), skin_joints=skin_joints, skin_weights=skin_weights)
     return Avatar(name=path.stem, gaussians=gaussians, rig=rig, body=mesh, garments=(), licence="")
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A scan with the body fitted to it."""
+
+    avatar: Avatar
+    """In the zero pose."""
+    fit: BodyFit
+    posed: GaussianSet
+    """The scan as it stands, upright, facing +Z, in metres, labelled."""
+    posed_joints: Float[np.ndarray, "J 3"]
+    """The fitted body's joints in it."""
+
+
+def load_scan(path: Path, *, options: AvatarOptions, binding: Method = "diffused", seed: int = 0) -> Scan:
+    """Any splat of a standing person, on the built-in body fitted to it, brought to the zero pose.
+
+    Raises `InputError` naming the file.
+    """
+    raw = read_splats(path, axes="RUB")
+    fit = fit_body(raw, options=options, source=str(path), seed=seed)
+    # 1. Metres: the file's own where they make a person, else the fitted body's.
+    height = float(np.ptp(fit.body.vertices[fit.body.faces_of["body"].ravel(), 1]))
+    in_file = height / fit.scale
+    factor = (options.height / height if options.height is not None
+              else in_file / height if PERSON_HEIGHTS[0] <= in_file <= PERSON_HEIGHTS[1] else 1.0)
+    posed = _moved(raw, fit, factor)
+    joints = factor * fit.body.joints.astype(np.float64)
+    joints = joints - joints[0]
+    used = fit.body.part("body")
+    mesh = replace(used, vertices=(factor * (used.vertices - fit.body.joints[0])).astype(np.float32))
+    rest = np.tile(np.eye(4), (len(joints), 1, 1))
+    rest[:, :3, 3] = joints
+    rig = Rig(joint_names=JOINT_NAMES, parents=np.array(PARENTS, np.int32), T_world_joint_rest=rest,
+              skin_joints=mesh.skin_joints, skin_weights=mesh.skin_weights)
+    motion = Motion(fps=30.0, root_translations=np.zeros((1, 3)), quats_wxyz=rotations.from_rotvec(fit.rotvecs[None]))
+    matrices = skinning.skinning_matrices(rig, motion, 0)
+    posed_mesh = replace(mesh, vertices=skinning.skin_points(
+        mesh.vertices.astype(np.float64), skinning.blend(matrices, mesh.skin_joints, mesh.skin_weights)).astype(
+            np.float32))
+    # 2. Weights at the surface as it stands; labels in the zero pose; then weights again, loose cloth diffused.
+    weights = bind(posed.means, posed_mesh, influences=INFLUENCES)
+    labels = label_regions(_unposed(posed, matrices, *weights), mesh, JOINT_NAMES, joints)
+    weights = bind(posed.means, posed_mesh, method=binding, loose=labels == Label.GARMENT, influences=INFLUENCES)
+    posed = replace(posed, labels=labels)
+    avatar = Avatar(name=path.stem, gaussians=_unposed(posed, matrices, *weights), body=mesh, garments=(), licence="",
+                    rig=replace(rig, skin_joints=weights[0], skin_weights=weights[1]))
+    posed_joints = skinning.joint_transforms(rig, motion, 0)[:, :3, 3]
+    return Scan(avatar=avatar, fit=fit, posed=posed, posed_joints=posed_joints)
+
+
+def _moved(gaussians: GaussianSet, fit: BodyFit, factor: float) -> GaussianSet:
+    """The scan in our axes and metres."""
+    scale = fit.scale * factor
+    quat = rotations.from_matrix(fit.turn)
+    return replace(
+        gaussians, means=(scale * gaussians.means @ fit.turn.T + factor * fit.shift).astype(np.float32),
+        log_scales=(gaussians.log_scales + np.log(scale)).astype(np.float32),
+        quats_wxyz=rotations.multiply(np.broadcast_to(quat, gaussians.quats_wxyz.shape),
+                                      gaussians.quats_wxyz.astype(np.float64)).astype(np.float32))
+
+
+def _unposed(posed: GaussianSet, matrices: np.ndarray, skin_joints: np.ndarray,
+             skin_weights: np.ndarray) -> GaussianSet:
+    """The Gaussians before their skinning: posing them with the same weights gives them back."""
+    blended = skinning.blend(matrices, skin_joints, skin_weights)
+    back = np.linalg.inv(blended)
+    turn = rotations.from_matrix(rotations.nearest_rotation(blended[:, :3, :3])) * [1, -1, -1, -1]
+    return replace(posed, means=skinning.skin_points(posed.means.astype(np.float64), back).astype(np.float32),
+                   quats_wxyz=rotations.multiply(turn, posed.quats_wxyz.astype(np.float64)).astype(np.float32))
 
 
 def _sample_points(path: Path, count: int, splats: Path) -> np.ndarray:
