@@ -45,7 +45,11 @@ F (away). The bundle, glb, usd and spz are RUB; ply and splat are RDF, compresse
 
 BAKE_EPILOG = """\
 AVATAR   builtin[:SEED]  the built-in person; with a number, another one
-         FILE.npz        a SMPL-X-layout character in parts (NAME_v, NAME_w, NAME_f, NAME_vt, NAME_ft)
+         FILE.npz        a SMPL-X-layout character in parts (NAME_v, NAME_w, NAME_f, NAME_vt, NAME_ft), or a body
+                         model (SMPL, SMPL-H, SMPL-X)
+         FILE.glb        a skinned mesh on any skeleton (.glb, .gltf, .vrm; .fbx where Blender is installed)
+         FILE.ply        splats of a standing person (.ply, .spz, .sog, .splat, .ksplat): a body is fitted to them.
+                         LHM's and LHM++'s: give --body-model SMPLX.npz --betas FILE, and --sample-points if you have them
 MOTION   walk | run | twirl | jump
          FILE.bvh        of any tool; .amc with its .asf beside it
          FILE.npz        AMASS layout (SMPL, SMPL-H or SMPL-X)
@@ -171,6 +175,7 @@ def add_bake_options(bake: argparse.ArgumentParser) -> None:
     bake.add_argument("--textures", type=Path, metavar="DIR", help="where a character's texture files are")
     bake.add_argument("--gaussians", type=int, metavar="N", help="how many Gaussians to make from a mesh")
     bake.add_argument("--frames", type=parse_range, metavar="A:B", help="bake frames A..B-1 of the motion only")
+    add_avatar_options(bake)
     add_motion_options(bake)
     bake.add_argument("--binding", choices=("diffused", "nearest_vertex"), default="diffused",
                       help="how Gaussians follow the body (nearest_vertex: as LHM does, for comparison)")
@@ -204,6 +209,30 @@ def add_export_options(export: argparse.ArgumentParser) -> None:
     export.add_argument("--texture", default="exr-half", choices=("exr-half", "exr-float", "png"),
                         help="vat: kind of textures")
     export.add_argument("--json", action="store_true")
+
+
+def add_avatar_options(parser: argparse.ArgumentParser) -> None:
+    """Companions and corrections of an avatar file."""
+    avatar = parser.add_argument_group("avatar")
+    avatar.add_argument("--body-model", type=Path, metavar="FILE.npz", help="SMPL-X-layout body the splats were made on")
+    avatar.add_argument("--betas", type=Path, metavar="FILE", help="the subject's shape (.npz, .npy, .json)")
+    avatar.add_argument("--sample-points", type=Path, metavar="FILE.ply", help="LHM's dense sample points")
+    axes = ("x", "y", "z", "-x", "-y", "-z")
+    avatar.add_argument("--up", choices=axes, help="up axis of a scan (default: found)")
+    avatar.add_argument("--facing", choices=axes, help="where a scan faces (default: found)")
+    avatar.add_argument("--pose", choices=("t", "a", "relaxed"), help="a scan's pose (default: found)")
+    avatar.add_argument("--height", type=float, metavar="METRES", help="the person's height (default: the file's)")
+    avatar.add_argument("--label", action="append", default=[], metavar="NAME=LABEL",
+                        help="label of a mesh part by a part of its name, e.g. cape=garment (repeatable)")
+
+
+def avatar_options(args: argparse.Namespace):
+    """The options of `add_avatar_options`."""
+    from baker.avatars.options import AvatarOptions, parse_label
+
+    return AvatarOptions(body_model=args.body_model, betas=args.betas, sample_points=args.sample_points, up=args.up,
+                         facing=args.facing, pose=args.pose, height=args.height,
+                         labels=tuple(parse_label(text) for text in args.label)).check()
 
 
 def add_motion_options(parser: argparse.ArgumentParser) -> None:
@@ -291,6 +320,7 @@ def run_bake(args: argparse.Namespace) -> None:
     device, rasteriser = choose(args.device)
     request = BakeRequest(
         avatar=args.avatar, motion=args.motion, motion_options=motion_options(args), output=args.output,
+        avatar_options=avatar_options(args),
         parts=args.parts, textures=args.textures,
         gaussians=args.gaussians, frames=args.frames, binding=args.binding, prior=args.prior,
         prior_path=args.prior_path, supervision=args.supervision, device=device,

@@ -15,6 +15,7 @@ from baker import cloth
 from baker.avatar import Avatar
 from baker.avatar_file import load_saved_avatar, load_saved_motion, save_avatar, save_motion
 from baker.avatars import load_avatar
+from baker.avatars.options import AvatarOptions
 from baker.conditions import Conditions, pose_video, reference_image
 from baker.config import BakeConfig, CoarseConfig
 from baker.distil import distil
@@ -68,6 +69,8 @@ class BakeRequest:
     """Torch device of the optimisation: `cpu` or `cuda`."""
     seed: int = 0
     """Seeds noise and sampling order."""
+    avatar_options: AvatarOptions = field(default_factory=AvatarOptions)
+    """Companions and corrections of an avatar file."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,9 @@ def describe_sources(request: BakeRequest) -> dict[str, Any]:
     files = [path for path in motion_files_of(request.motion) if path.is_file()]
     if not Path(request.motion).is_file() and files:  # FILE#CLIP, or a folder of frames
         described["motion"]["sha256"] = [file_fingerprint(path) for path in files]
+    if request.avatar_options != AvatarOptions():
+        described["avatar_options"] = {key: str(value) for key, value in asdict(request.avatar_options).items()}
+        described["companions"] = [file_fingerprint(path) for path in request.avatar_options.files if path.is_file()]
     if request.motion_options != MotionOptions():
         described["motion_options"] = asdict(request.motion_options)
     return described
@@ -115,7 +121,7 @@ def describe_sources(request: BakeRequest) -> dict[str, Any]:
 def load_inputs(request: BakeRequest) -> tuple[Avatar, Motion]:
     """The avatar and the motion, checked against each other."""
     avatar = load_avatar(request.avatar, parts=request.parts, binding=request.binding, count=request.gaussians,
-                         seed=request.seed, texture_dir=request.textures)
+                         seed=request.seed, texture_dir=request.textures, options=request.avatar_options)
     motion = load_motion(request.motion, avatar, options=replace(request.motion_options, frames=request.frames))
     motion.check(request.motion, rig=avatar.rig)
     avatar.gaussians.check(request.avatar)

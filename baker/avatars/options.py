@@ -32,6 +32,11 @@ class AvatarOptions:
     labels: tuple[tuple[str, Label], ...] = ()
     """(part of a mesh's, node's or material's name, label) pairs, the first that fits counts."""
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The companion files."""
+        return tuple(path for path in (self.body_model, self.betas, self.sample_points) if path is not None)
+
     def check(self) -> AvatarOptions:
         """Raise `InputError` for values that mean nothing; returns self."""
         for name, axis in (("--up", self.up), ("--facing", self.facing)):
