@@ -44,12 +44,16 @@ check: setup system outside
 	$(BIN)/python -m pytest
 
 bench: setup
-	$(BIN)/ani3d bench raster
+	$(BIN)/ani3d bench raster --gate
+	$(BIN)/ani3d bench field --gate
+	$(BIN)/ani3d bench step --gate
 	$(BIN)/ani3d bench play
 
-# Needs an NVIDIA card and the `gpu` extra: pip install -c constraints.txt -e ".[gpu]"
+# Parity and times of the gsplat rasteriser, where there is an NVIDIA card and gsplat (in the `dev` and `gpu` extras).
 gpu-check: setup
-	$(BIN)/ani3d bench gpu
+	@if $(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; \
+	then $(BIN)/python -m pytest -q tests/test_rasterisers.py -k gsplat && $(BIN)/ani3d bench gpu; \
+	else echo "gpu-check: skipped, torch sees no NVIDIA GPU (a CUDA build of torch is needed)"; fi
 
 clean:
 	rm -rf demo demo.bake .pytest_cache

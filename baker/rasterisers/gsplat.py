@@ -21,23 +21,27 @@ def rasterise(means: Float[Tensor, "N 3"], quats_wxyz: Float[Tensor, "N 4"], sca
               opacities: Float[Tensor, " N"], colors: Float[Tensor, "N C"], camera: Camera, *,
               screen_gradients: Float[Tensor, " N"] | None = None) -> RasterOutput:
     """See `baker.rasterisers.Rasteriser`. CPU tensors are copied to the GPU and the result back."""
-    home, count = means.device, len(means)
-    gpu = home if home.type == "cuda" else torch.device("cuda")
+    home, count, gpu = means.device, len(means), _device(means)
     means, quats_wxyz, scales, opacities, colors = (
         values.to(gpu, torch.float32) for values in (means, quats_wxyz, scales, opacities, colors))
     # gsplat draws NaN into whole tiles; rows that cannot be drawn do not reach it.
     kept = drawable(means, quats_wxyz, scales, opacities, colors, camera).nonzero()[:, 0]
     if len(kept) == 0:
         size = (camera.height, camera.width)
-        nothing = 0.0 * (means.nansum() + colors.nansum())  # keeps the outputs differentiable
-        return RasterOutput(image=(nothing + means.new_zeros(*size, colors.shape[1])).to(home),
-                            alpha=(nothing + means.new_zeros(size)).to(home), radii=means.new_zeros(count).to(home),
-                            depth=(nothing + means.new_zeros(size)).to(home))
+        # Sums of nothing: zero, and differentiable.
+        nothing = sum((values[kept].sum() for values in (means, quats_wxyz, scales, opacities, colors)),
+                      means.new_zeros(()))
+        image, alpha, depth = (nothing.expand(shape) for shape in ((*size, colors.shape[1]), size, size))
+        return RasterOutput(image=image.to(home), alpha=alpha.to(home), radii=means.new_zeros(count).to(home),
+                            depth=depth.to(home))
+    # 1. Unpacked: one row a Gaussian, so that radii and screen gradients have a place.
+    intrinsics = [[camera.fx, 0.0, camera.cx], [0.0, camera.fy, camera.cy], [0.0, 0.0, 1.0]]
     rendered, alpha, meta = rasterization(
         means[kept], quats_wxyz[kept], scales[kept], opacities[kept].clamp(max=1.0), colors[kept],
         torch.as_tensor(camera.T_camera_world, dtype=torch.float32, device=gpu)[None],
-        torch.tensor([[[camera.fx, 0.0, camera.cx], [0.0, camera.fy, camera.cy], [0.0, 0.0, 1.0]]], device=gpu),
+        torch.tensor([intrinsics], dtype=torch.float32, device=gpu),
         camera.width, camera.height, near_plane=NEAR, eps2d=EPS_2D, packed=False, render_mode="RGB+D")
+    # 2. Gradients by the centres in pixels, once backward has them.
     if screen_gradients is not None and meta["means2d"].requires_grad:
         def accumulate(gradient: Tensor) -> None:
             half_image = gradient.new_tensor([camera.width / 2, camera.height / 2])
@@ -49,3 +53,7 @@ def rasterise(means: Float[Tensor, "N 3"], quats_wxyz: Float[Tensor, "N 4"], sca
     radii[kept] = meta["radii"].reshape(len(kept), -1).amax(dim=1).float()
     return RasterOutput(image=rendered[0, ..., :-1].to(home), alpha=alpha[0, ..., 0].to(home), radii=radii.to(home),
                         depth=rendered[0, ..., -1].to(home))
+
+
+def _device(values: Tensor) -> torch.device:
+    return values.device if values.device.type == "cuda" else torch.device("cuda")
