@@ -170,6 +170,22 @@ def test_still_frame_holds_the_splats_exactly(tmp_path):
     assert np.abs(encoded - np.clip(truth.colors, 0, 1)).max() < 1e-3
 
 
+@pytest.mark.parametrize("dense", [False, True])
+def test_babylon_plays_the_glb_as_the_player_does(tmp_path, dense):
+    """An engine without any code of ours: its own skin, morph targets and animation, in float32."""
+    node = shutil.which("node")
+    if node is None or not (OUTSIDE / "node_modules" / "@babylonjs" / "loaders").is_dir():
+        pytest.skip("install node and npm, then `make outside`")
+    figure, path, _ = rigged(tmp_path, dense=dense)
+    times = [round(float(time), 4) for time in np.random.default_rng(6).uniform(0, Player(figure).duration, 8)]
+    done = subprocess.run([node, "play.mjs", str(path), *map(str, times)], cwd=OUTSIDE, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    played = json.loads(done.stdout.splitlines()[-1])
+    for time in times:
+        truth = Player(figure).gaussians_at(time, loop=False)
+        assert np.abs(np.array(played[str(time)]).reshape(-1, 3) - truth.means).max() < 2e-6
+
+
 @pytest.mark.parametrize("to, dense, options", [
     ("glb", False, ExportOptions()), ("glb", True, ExportOptions()), ("glb", False, ExportOptions(residual=False)),
     ("glb", False, ExportOptions(rest=True)), ("glb-still", False, ExportOptions(time=0.1))])
