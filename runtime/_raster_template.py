@@ -22,15 +22,16 @@ MAX_CHANNELS = 64
 """Most channels of one kernel: compile time and registers grow with them."""
 
 
-def _digest() -> str:
+def digest(folder: Path) -> str:
+    """Of the modules in `folder` that a kernel's code and constants may come from."""
     total = hashlib.sha256()
-    for path in sorted([*Path(__file__).parent.glob("_raster_*.py"), Path(__file__).with_name("_simd.py")]):
+    for path in sorted([*folder.glob("_raster_*.py"), folder / "_simd.py"]):
         total.update(path.read_bytes())
     return total.hexdigest()[:12]
 
 
-SOURCES = _digest()
-"""Changes when any module does that a kernel's code may come from."""
+SOURCES = digest(Path(__file__).parent)
+"""Part of the name of every kernel."""
 
 
 def expand(template: str, *, channels: int) -> str:

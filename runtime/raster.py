@@ -32,14 +32,14 @@ class RasterImage:
 
 @dataclass(frozen=True)
 class Splats:
-    """N Gaussians on an image of I tile intersections; columns as in `runtime/_raster_project.py`."""
+    """N Gaussians on an image, I intersections of them with its tiles; columns as in `runtime/_raster_project.py`."""
 
     width: int
     """Image width [px]."""
     height: int
     """Image height [px]."""
     splats: Float32[np.ndarray, "N 8"]
-    """Centre, inverse covariance, opacity, half sizes; half sizes 0 where culled."""
+    """Centre, exponent, opacity, reach, radius; radius 0 where culled."""
     channels: Float32[np.ndarray, "N K"]
     """Colours, then depth [m]; zero where culled."""
     tile_starts: Int32[np.ndarray, " starts"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime import bench, raster
+from runtime import _raster_bin, _raster_blend, _raster_template, bench, raster
 from runtime.cameras import look_at
 from runtime.types import SH_C0, Camera, GaussianSet
 
@@ -202,7 +202,7 @@ start = time.perf_counter()
 image = raster.render(scene, view)
 from runtime._raster_blend import blend_forward
 hits = sum(blend_forward(4).stats.cache_hits.values())
-print(hashlib.sha256(image.rgba.tobytes()).hexdigest(), hits)
+print(hashlib.sha256(image.rgba.tobytes()).hexdigest(), hits, time.process_time())
 """
 
 
@@ -218,3 +218,17 @@ def test_second_process_takes_kernels_from_the_cache_and_one_thread_draws_the_sa
     one = in_a_fresh_process(NUMBA_NUM_THREADS="1")
     assert two[1] == one[1] == "1"
     assert two[0] == one[0]
+    # From the start of Python to the first picture: 0.65 s of processor time measured; compiling takes ten.
+    assert float(one[2]) < 2
+
+
+def test_cached_kernels_follow_a_constant_in_another_module(tmp_path):
+    """numba looks at a kernel's own file only; the names of ours hold a digest of all of them."""
+    for path in (ROOT / "runtime").glob("_*.py"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    assert _raster_template.digest(tmp_path) == _raster_template.SOURCES
+    project = tmp_path / "_raster_project.py"
+    project.write_text(project.read_text().replace("ALPHA_MIN = 1.0 / 255.0", "ALPHA_MIN = 0.2"))
+    assert _raster_template.digest(tmp_path) != _raster_template.SOURCES
+    assert _raster_template.SOURCES in _raster_blend.blend_forward(4).py_func.__qualname__
+    assert _raster_template.SOURCES in _raster_bin.bin_tiles.py_func.__qualname__
