@@ -26,7 +26,8 @@ ani3d bakes the cloth of a video prior into a rigged 3D Gaussian person, and pla
   ani3d status X.bake                          what is done, how long it took
   ani3d play X.ani3d                           open a window
   ani3d render X.ani3d --orbit -o orbit.mp4    one orbit while the motion plays
-  ani3d inspect X.ani3d --json                 what is in the file
+  ani3d inspect FILE [--picture OUT.png]       what a bundle, an avatar or a motion holds
+  ani3d convert IN OUT                         a motion or splats as another kind of file
   ani3d export X.ani3d --to glb -o X.glb       for Unity, Unreal, the web, Blender, Houdini, splat viewers
 """
 
@@ -49,7 +50,8 @@ AVATAR   builtin[:SEED]  the built-in person; with a number, another one
                          model (SMPL, SMPL-H, SMPL-X)
          FILE.glb        a skinned mesh on any skeleton (.glb, .gltf, .vrm; .fbx where Blender is installed)
          FILE.ply        splats of a standing person (.ply, .spz, .sog, .splat, .ksplat): a body is fitted to them.
-                         LHM's and LHM++'s: give --body-model SMPLX.npz --betas FILE, and --sample-points if you have them
+                         LHM's and LHM++'s: give --body-model SMPLX.npz --betas FILE, and --sample-points if
+                         you have them
 MOTION   walk | run | twirl | jump
          FILE.bvh        of any tool; .amc with its .asf beside it
          FILE.npz        AMASS layout (SMPL, SMPL-H or SMPL-X)
@@ -115,10 +117,24 @@ def build_parser() -> argparse.ArgumentParser:
     render.add_argument("--lod", type=parse_count, metavar="N", help="only the N most important Gaussians")
     render.set_defaults(run=run_render)
 
-    inspect = commands.add_parser("inspect", help="what a bundle holds")
-    inspect.add_argument("file", metavar="X.ani3d")
+    inspect = commands.add_parser("inspect", help="what a bundle, an avatar or a motion holds",
+                                  description="Say what a file is: counts, skeleton, units, axes, rate, warnings; for "
+                                  "splats, the body fitted to them and how sure that is.")
+    inspect.add_argument("file", metavar="FILE", help="a bundle, an avatar, a motion (FILE.glb#CLIP), a folder")
     inspect.add_argument("--json", action="store_true")
+    inspect.add_argument("--picture", type=Path, metavar="OUT.png", help="draw it")
+    add_avatar_options(inspect)
     inspect.set_defaults(run=run_inspect)
+
+    convert = commands.add_parser("convert", help="write a motion or splats as another kind of file",
+                                  description="Motions become .bvh, AMASS-layout .npz or a folder of LHM's frames; "
+                                  "avatars become splats in the zero pose (.ply, .spz, .sog, .splat, .ksplat).")
+    convert.add_argument("source", metavar="IN")
+    convert.add_argument("target", type=Path, metavar="OUT")
+    convert.add_argument("--frames", type=parse_range, metavar="A:B", help="frames A..B-1 of the motion only")
+    add_avatar_options(convert)
+    add_motion_options(convert)
+    convert.set_defaults(run=run_convert)
 
     export = commands.add_parser("export", help="write a bundle for engines, viewers and other programs",
                                  epilog=EXPORT_EPILOG, formatter_class=raw,
@@ -138,6 +154,20 @@ def build_parser() -> argparse.ArgumentParser:
     info = actions.add_parser("info", help="what weights or a Wan model's folder hold, and what is missing")
     info.add_argument("path", nargs="?", type=Path, help="file or folder (default: the shipped weights)")
     info.set_defaults(run=run_prior_info)
+
+    truth = commands.add_parser("truth", help="simulate an avatar's garments over a motion and write everything out",
+                                description="Simulate the garments and write meshes, posed Gaussians, videos, masks.")
+    truth.add_argument("avatar", metavar="AVATAR")
+    truth.add_argument("motion", metavar="MOTION")
+    truth.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    truth.add_argument("--parts", type=lambda text: tuple(text.split(",")), default=(), metavar="A,B,…",
+                       help="parts of a character file to wear")
+    truth.add_argument("--textures", type=Path, metavar="DIR", help="where a character's texture files are")
+    truth.add_argument("--gaussians", type=int, metavar="N", help="how many Gaussians to make from a mesh")
+    truth.add_argument("--frames", type=parse_range, metavar="A:B", help="frames A..B-1 of the motion only")
+    truth.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", dest="settings",
+                       help="e.g. trajectories=1, width=128, height=224 (repeatable)")
+    truth.set_defaults(run=run_truth)
 
     evaluate = commands.add_parser("evaluate", help="measure quality against simulated truth")
     subjects = evaluate.add_subparsers(dest="subject", required=True, metavar="WHAT")
@@ -159,8 +189,8 @@ def build_parser() -> argparse.ArgumentParser:
     baked.set_defaults(run=run_evaluate_bake)
 
     bench = commands.add_parser("bench", help="measure")
-    bench.add_argument("what", choices=("raster", "field", "step", "play", "decode", "soak", "gpu"))
-    bench.add_argument("bundle", nargs="?", metavar="X.ani3d", help="for play, decode, soak (default: the yardstick)")
+    bench.add_argument("what", choices=("raster", "field", "step", "play", "decode", "soak", "export", "gpu"))
+    bench.add_argument("bundle", nargs="?", metavar="X.ani3d", help="for play, decode, soak, export (default: the yardstick)")
     bench.add_argument("--json", action="store_true")
     bench.add_argument("--gate", action="store_true",
                        help="raster, field, step: exit code 1 when a ratio or the memory is worse than the baseline's")
@@ -214,7 +244,8 @@ def add_export_options(export: argparse.ArgumentParser) -> None:
 def add_avatar_options(parser: argparse.ArgumentParser) -> None:
     """Companions and corrections of an avatar file."""
     avatar = parser.add_argument_group("avatar")
-    avatar.add_argument("--body-model", type=Path, metavar="FILE.npz", help="SMPL-X-layout body the splats were made on")
+    avatar.add_argument("--body-model", type=Path, metavar="FILE.npz",
+                        help="the body the splats were made on, in SMPL-X's layout")
     avatar.add_argument("--betas", type=Path, metavar="FILE", help="the subject's shape (.npz, .npy, .json)")
     avatar.add_argument("--sample-points", type=Path, metavar="FILE.ply", help="LHM's dense sample points")
     axes = ("x", "y", "z", "-x", "-y", "-z")
@@ -382,15 +413,30 @@ def with_progress(items, total: int, text: str):
 
 
 def run_inspect(args: argparse.Namespace) -> None:
-    """Print what a bundle holds."""
-    from runtime.inspect import inspect_bundle
+    """Print what a file holds."""
+    if args.file.endswith(".ani3d") and args.picture is None:
+        # A bundle is read without the baker's packages.
+        from runtime.inspect import inspect_bundle
 
-    facts = inspect_bundle(Path(args.file))
-    if args.json:
-        print(json.dumps(facts, indent=1))
-        return
-    for key, value in facts.items():
-        print(f"{key:28} {json.dumps(value) if isinstance(value, (dict, list)) else value}")
+        facts = inspect_bundle(Path(args.file))
+        lines = "\n".join(f"{key:28} {json.dumps(value) if isinstance(value, (dict, list)) else value}"
+                          for key, value in facts.items())
+    else:
+        from baker.inspect_file import format_facts, inspect_file
+
+        facts = inspect_file(args.file, options=avatar_options(args), picture=args.picture)
+        lines = format_facts(facts)
+    print(json.dumps(facts, indent=1) if args.json else lines)
+
+
+def run_convert(args: argparse.Namespace) -> None:
+    """Write a file as another kind."""
+    from dataclasses import replace
+
+    from baker.convert import convert
+
+    print(convert(args.source, args.target, avatar_options=avatar_options(args),
+                  motion_options=replace(motion_options(args), frames=args.frames)))
 
 
 def run_export(args: argparse.Namespace) -> None:
@@ -421,6 +467,21 @@ def run_prior_info(args: argparse.Namespace) -> None:
     from baker.prior_info import prior_info
 
     print(json.dumps(prior_info(args.path), indent=1))
+
+
+def run_truth(args: argparse.Namespace) -> None:
+    """Simulate garments and write the result."""
+    from baker.avatars import load_avatar
+    from baker.config import with_settings
+    from baker.motions import MotionOptions, load_motion
+    from baker.progress import Progress
+    from baker.truth import TruthConfig, write_truth
+
+    config = with_settings(TruthConfig(), args.settings)
+    avatar = load_avatar(args.avatar, parts=args.parts, count=args.gaussians, texture_dir=args.textures)
+    motion = load_motion(args.motion, avatar, options=MotionOptions(frames=args.frames))
+    with Progress() as progress:
+        print(write_truth(avatar, motion, args.output, config=config, progress=progress.report))
 
 
 def run_evaluate_sampler(args: argparse.Namespace) -> None:
@@ -455,6 +516,10 @@ def run_bench(args: argparse.Namespace) -> None:
 
         play = {"play": bench_play.bench_play, "decode": bench_play.bench_decode, "soak": bench_play.soak}
         figures = play[args.what](args.bundle)
+    elif args.what == "export":
+        from export_formats.bench import bench_export
+
+        figures = bench_export(args.bundle)
     else:
         from baker import bench
 
