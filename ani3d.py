@@ -190,7 +190,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     bench = commands.add_parser("bench", help="measure")
     bench.add_argument("what", choices=("raster", "field", "step", "play", "decode", "soak", "export", "gpu"))
-    bench.add_argument("bundle", nargs="?", metavar="X.ani3d", help="for play, decode, soak, export (default: the yardstick)")
+    bench.add_argument("bundle", nargs="?", metavar="X.ani3d", help="for play to export (default: the yardstick)")
     bench.add_argument("--json", action="store_true")
     bench.add_argument("--gate", action="store_true",
                        help="raster, field, step: exit code 1 when a ratio or the memory is worse than the baseline's")
