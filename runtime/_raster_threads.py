@@ -26,7 +26,7 @@ def run(kernel: Callable[..., None], count: int, *args: Any) -> None:
 
     As many threads as numba would use (`NUMBA_NUM_THREADS`, or the cores this process may run on).
     """
-    threads = config.NUMBA_NUM_THREADS
+    threads = _threads()
     pieces = min(count, threads * PIECES_PER_THREAD) if threads > 1 else 1
     edges = [count * i // pieces for i in range(pieces + 1)] if pieces else []
     # One iterator for all: whoever is free takes the next piece.
@@ -38,7 +38,7 @@ def run_taking(kernel: Callable[..., None], count: int, *args: Any) -> None:
     """`kernel(counter, count, *args)`, once per thread: it takes its pieces from `counter` itself (see
     `_simd.take`), as small as a tile, at a nanosecond each."""
     counter = np.zeros(1, np.int64)
-    _together(config.NUMBA_NUM_THREADS, lambda: kernel(counter, count, *args))
+    _together(_threads(), lambda: kernel(counter, count, *args))
 
 
 def _together(threads: int, work: Callable[[], None]) -> None:
@@ -55,9 +55,13 @@ def _drain(todo: Iterator[tuple[int, int]], kernel: Callable[..., None], args: t
         kernel(begin, end, *args)
 
 
+def _threads() -> int:
+    return vars(config)["NUMBA_NUM_THREADS"]  # numba sets it in a way that type checkers do not follow
+
+
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max(config.NUMBA_NUM_THREADS - 1, 1), thread_name_prefix="raster")
+    return ThreadPoolExecutor(max(_threads() - 1, 1), thread_name_prefix="raster")
 
 
 if hasattr(os, "register_at_fork"):
