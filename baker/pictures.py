@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
@@ -14,6 +15,7 @@ from PIL import Image, ImageDraw
 
 from baker.avatar import Avatar
 from baker.motion_files.skeleton import SkeletonClip
+from baker.retarget import upright
 from runtime.cameras import orbit_camera
 from runtime.fast_skinning import pose_gaussians
 from runtime.raster import render
@@ -54,9 +56,11 @@ def motion_sheet(avatar: Avatar, motion: Motion, *, count: int = 8, caption: str
     return sheet(panels, caption)
 
 
-def clip_sheet(clip: SkeletonClip, *, count: int = 8, caption: str = "") -> Image.Image:
-    """The rest pose and `count` moments of a clip's sticks, in the file's own axes as upright as they are known."""
-    moments = [(clip.rest_positions, "rest")]
+def clip_sheet(clip: SkeletonClip, *, up: str, count: int = 8, caption: str = "") -> Image.Image:
+    """The rest pose and `count` moments of a clip's sticks, with the axis `up` upward."""
+    clip = upright(clip, up)
+    rest = replace(clip, positions=clip.rest_positions[None], turns_wxyz=clip.turns_wxyz[:1])
+    moments = [(upright(rest, up).positions[0], "rest")]
     for frame in np.unique(np.linspace(0, clip.frames - 1, count).round().astype(int)):
         moments.append((clip.positions[frame], f"{frame / clip.fps:.2f} s"))
     size = max(float(np.ptp(p, axis=0).max()) for p, _ in moments) or 1.0

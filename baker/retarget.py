@@ -84,7 +84,7 @@ def retarget(clip: SkeletonClip, rig: Rig, *, source: str, up: str | None = None
     motion = motion_of(turns, root, rig, clip.fps)
     errors = limb_errors(clip, roles, turns, rest, targets)
     report = RetargetReport(
-        unit=unit_of(_height(reference, roles)), up=axis, scale=scale, limb_error_deg=float(errors.mean()),
+        unit=unit_of(figure_height(reference, roles)), up=axis, scale=scale, limb_error_deg=float(errors.mean()),
         limb_error_deg_max_mean=float(errors.mean(1).max()), slide_before_cm=100 * before, slide_cm=100 * after,
         steps=len(steps), warnings=clip.warnings)
     return motion.check(source, rig=rig), report
@@ -190,7 +190,7 @@ def unit_of(height: float) -> str:
     return min(fits, key=lambda unit: fits[unit]) if fits else ""
 
 
-def _height(positions: np.ndarray, roles: Mapping[str, int]) -> float:
+def figure_height(positions: np.ndarray, roles: Mapping[str, int]) -> float:
     """About how tall a figure is, from bone lengths: feet and head are in proportion to leg and trunk."""
     trunk = np.linalg.norm(0.5 * (positions[roles["left_shoulder"]] + positions[roles["right_shoulder"]])
                            - 0.5 * (positions[roles["left_hip"]] + positions[roles["right_hip"]]))
@@ -207,6 +207,11 @@ def _leg(positions: np.ndarray, roles: Mapping[str, int]) -> float:
 
 
 # -- reference pose -----------------------------------------------------------------------------------------------
+
+
+def reference_positions(clip: SkeletonClip) -> Float[np.ndarray, "S 3"]:
+    """Joint positions a skeleton is read from: the rest pose if a person could stand so, else the first frame."""
+    return _reference_frame(clip)[0]
 
 
 def _reference_frame(clip: SkeletonClip) -> tuple[np.ndarray, bool]:

@@ -30,7 +30,7 @@ SUFFIXES = (".ply", ".spz", ".sog", ".splat", ".ksplat")
 FARTHEST = 0.6
 """LHM moves a point by at most 0.5 m from the body; splats farther away [m] are of another body or pose."""
 INFLUENCES = 8
-PERSON_HEIGHTS = (1.0, 2.2)
+PERSON_HEIGHTS = (1.2, 2.2)
 """A scan that is as tall [m] in its own units is in metres."""
 
 
