@@ -129,12 +129,12 @@ def _pieces(gltf: Gltf, nodes: Nodes, rest: np.ndarray, parts: tuple[str, ...]) 
                 matrix = rest[holder] @ np.linalg.pinv(world[holder]) @ world[row]
                 placed = _place(vertices, matrix[None], np.zeros((len(vertices), 1), int), np.ones((len(vertices), 1)))
                 rows, weights = np.full((len(vertices), 1), holder), np.ones((len(vertices), 1))
-                flip = np.linalg.det(matrix[:3, :3]) < 0
+                flip = bool(np.linalg.det(matrix[:3, :3]) < 0)
             else:
                 index, weights = _weights(gltf, primitive, len(vertices), len(skin[0]), name)
                 to_rest = rest[skin[0]] @ skin[1]
                 placed = _place(vertices, to_rest, index, weights)
-                rows, flip = np.array(skin[0])[index], np.linalg.det(to_rest[0, :3, :3]) < 0
+                rows, flip = np.array(skin[0])[index], bool(np.linalg.det(to_rest[0, :3, :3]) < 0)
             material = gltf.item("materials", primitive["material"]) if "material" in primitive else {}
             words = " ".join((name, str(mesh.get("name", "")), str(material.get("name", "")))).lower()
             found = True

@@ -1,0 +1,234 @@
+"""baker/gltf_file.py, baker/avatars/gltf.py, baker/motion_files/gltf.py: skinned meshes and their animations."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sample_gltf import COUNT, box_person, write_glb
+
+from baker.avatar import Avatar
+from baker.avatars import load_avatar
+from baker.avatars.options import AvatarOptions
+from baker.body import JOINT_NAMES, make_body
+from baker.gltf_file import open_gltf, read_nodes, world_matrices
+from baker.motion_files import read_motion
+from baker.motions import MotionOptions, load_motion, load_motion_with_report
+from runtime import rotations, skinning
+from runtime.errors import InputError
+from runtime.types import Label
+
+MAGE = Path(__file__).resolve().parents[2] / "shared" / "data" / "gltf_rigged" / "kaykit_Mage.glb"
+needs_mage = pytest.mark.skipif(not MAGE.is_file(), reason=f"needs {MAGE}")
+DAB = MAGE.parents[1] / "motion" / "amass_layout_npz" / "fair1_dab.npz"
+
+
+@pytest.fixture(scope="module")
+def boxes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Avatar]:
+    path = write_glb(tmp_path_factory.mktemp("gltf") / "boxes.glb")
+    return path, load_avatar(str(path), count=3000)
+
+
+def test_boxes_arrive_where_they_are_with_their_skin_and_colours(boxes: tuple[Path, Avatar]) -> None:
+    _, avatar = boxes
+    avatar.gaussians.check("boxes")
+    avatar.rig.check("boxes", gaussians=3000)
+    # Joints that carry nothing and lead nowhere (feet, wrists) are left out.
+    assert avatar.rig.joint_names == tuple(n for n in JOINT_NAMES[:COUNT] if not n.endswith(("foot", "wrist")))
+    vertices, _, owner = box_person()
+    root = make_body({}).joints[0]
+    low, high = vertices.min(0) - root, vertices.max(0) - root
+    assert (avatar.gaussians.means >= low - 1e-4).all() and (avatar.gaussians.means <= high + 1e-4).all()
+    assert avatar.licence == "CC0" and (avatar.rig.skin_weights[:, 0] > 0.999).all()
+    # The texture is blue above v = 0.5 (glTF's v runs down) and red below; y = 0 is v = 0.5.
+    up = avatar.gaussians.means[:, 1] + root[1] > 0.1
+    colors = avatar.gaussians.colors
+    assert (colors[up, 2] > colors[up, 0]).mean() > 0.97 and (colors[~up, 0] > colors[~up, 2]).mean() > 0.8
+    assert {Label.SKIN, Label.FACE} <= {Label(v) for v in np.unique(avatar.gaussians.labels)}
+    assert len(owner) == len(vertices)
+
+
+def test_own_animation_equals_the_files_matrices(boxes: tuple[Path, Avatar]) -> None:
+    """Skinned by our rig and motion, against G_j(t) IBM_j of the file computed apart, to 1e-5 m."""
+    path, avatar = boxes
+    motion, report = load_motion_with_report(f"{path}#wave", avatar)
+    assert report is None and motion.fps == 30.0 and motion.frames == 31
+    joints = make_body({}).joints[:COUNT].astype(np.float64)
+    nodes = read_nodes(open_gltf(path))
+    shoulder = JOINT_NAMES.index("left_shoulder")
+    for frame in (0, 7, 15, 30):
+        time = frame / 30
+        local = np.tile(np.eye(4), (len(nodes.names), 1, 1))
+        local[:, :3, 3] = nodes.translations
+        place = {name: i for i, name in enumerate(nodes.names)}
+        local[place["pelvis"], :3, 3] = [0, 0.9, time]
+        angle = -np.pi / 2 * (1 - abs(2 * time - 1))
+        local[place["left_shoulder"], :3, :3] = rotations.to_matrix(rotations.from_rotvec(np.array([0, 0, angle])))
+        world = world_matrices(nodes.parents, local)
+        points = joints[shoulder] + np.array([[0.2, 0.02, 0.01]])
+        expected = world[place["left_shoulder"]] @ np.append(points[0] - joints[shoulder], 1)
+        matrices = skinning.skinning_matrices(avatar.rig, motion, frame)
+        ours = matrices[avatar.rig.joint_names.index("left_shoulder")] @ np.append(points[0] - joints[0], 1)
+        ground = ours[1] - expected[1]
+        np.testing.assert_allclose(ours[[0, 2]], expected[[0, 2]], atol=1e-5)
+        assert frame == 0 or abs(ground - first) < 1e-5  # only the floor's height is ours
+        first = ground
+
+
+def test_z_up_centimetres_and_a_turned_figure_stand_up_in_metres(tmp_path: Path) -> None:
+    def lay_down(document: dict[str, Any]) -> None:
+        """As from Blender without its +Y-up option, in centimetres: a root turns and scales."""
+        for node in document["nodes"][:1]:
+            node["translation"] = [100 * v for v in node["translation"]]
+        document["nodes"].append({"name": "armature", "children": [0, COUNT], "scale": [100, 100, 100],
+                                  "rotation": [0.5, 0.5, 0.5, 0.5]})
+        document["scenes"][0]["nodes"] = [len(document["nodes"]) - 1]
+
+    avatar = load_avatar(str(write_glb(tmp_path / "cm.glb", change=lay_down)), count=2000)
+    plain = load_avatar(str(write_glb(tmp_path / "m.glb")), count=2000)
+    np.testing.assert_allclose(avatar.rig.T_world_joint_rest[:, :3, 3], plain.rig.T_world_joint_rest[:, :3, 3],
+                               atol=1e-4)
+    assert abs(np.ptp(avatar.gaussians.means[:, 1]) - np.ptp(plain.gaussians.means[:, 1])) < 0.02
+
+
+def test_height_and_labels_follow_the_options(tmp_path: Path) -> None:
+    path = write_glb(tmp_path / "boxes.glb")
+    avatar = load_avatar(str(path), count=1000, options=AvatarOptions(height=1.2, labels=(("body", Label.GARMENT),)))
+    assert abs(np.ptp(avatar.body.vertices[:, 1]) - 1.2) < 1e-4
+    assert (avatar.gaussians.labels == Label.GARMENT).all()
+
+
+def _drop(*path: object) -> Any:
+    def change(document: dict[str, Any]) -> None:
+        item: Any = document
+        for key in path[:-1]:
+            item = item[key]
+        del item[path[-1]]
+    return change
+
+
+def _put(value: object, *path: object) -> Any:
+    def change(document: dict[str, Any]) -> None:
+        item: Any = document
+        for key in path[:-1]:
+            item = item[key]
+        item[path[-1]] = value
+    return change
+
+
+PRIMITIVE = ("meshes", 0, "primitives", 0)
+DEFECTS = {
+    "no skin": (_drop("skins"), "has no skin"),
+    "no weights": (_drop(*PRIMITIVE, "attributes", "WEIGHTS_0"), "has a skin but no weights"),
+    "no positions": (_drop(*PRIMITIVE, "attributes", "POSITION"), "no positions"),
+    "draco": (_put(["KHR_draco_mesh_compression"], "extensionsRequired"), "compressed with Draco"),
+    "draco in the mesh": (_put({"KHR_draco_mesh_compression": {}}, *PRIMITIVE, "extensions"), "compressed with Draco"),
+    "meshopt": (_put(["EXT_meshopt_compression"], "extensionsRequired"), "compressed with meshopt"),
+    "ktx2": (_put({"extensions": {"KHR_texture_basisu": {"source": 0}}}, "textures", 0), "KTX2"),
+    "unknown extension": (_put(["ACME_mesh"], "extensionsRequired"), "ACME_mesh"),
+    "version": (_put("1.0", "asset", "version"), "glTF 1.0"),
+    "zero joint": (_put([[0, 0, 0]], "nodes", 3, "scale"), "scale of node 3"),
+    "loop": (_put([0], "nodes", 4, "children"), "two parents|loop"),
+    "missing node": (_put([99], "nodes", 4, "children"), r"nodes\[99\]"),
+    "face out of range": (lambda d: d["accessors"][4].update(componentType=5121, count=3600), "beyond|vertex"),
+    "truncated view": (lambda d: d["bufferViews"][0].update(byteLength=1 << 30), "beyond its buffer"),
+    "huge accessor": (lambda d: d["accessors"][0].update(count=1 << 38), "limit"),
+    "nan translation": (_put([float("nan"), 0, 0], "nodes", 2, "translation"), "translation of node 2"),
+    "zero rotation": (_put([0, 0, 0, 0], "nodes", 2, "rotation"), "rotation of node 2"),
+    "text for a number": (_put("x", "accessors", 0, "count"), "'count'"),
+    "list for an object": (_put([1, 2], "meshes"), "'meshes'"),
+}
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_a_defect_is_one_line_that_says_what_to_do(tmp_path: Path, defect: str) -> None:
+    change, message = DEFECTS[defect]
+    path = write_glb(tmp_path / "bad.glb", change=change)
+    with pytest.raises(InputError, match=message) as error:
+        load_avatar(str(path), count=500)
+    assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)
+
+
+def test_textures_outside_are_found_or_named(tmp_path: Path) -> None:
+    for uri, message in (("skin.png", "texture 'skin.png' is missing"), ("../../etc/passwd", "not a file in its folder"),
+                         ("https://example.org/a.png", "not a file in its folder"), ("data:image/png;base64,@@", "base64"),
+                         ("data:image/png;base64,AAAA", "cannot be decoded")):
+        path = write_glb(tmp_path / "bad.glb", external_texture=uri)
+        with pytest.raises(InputError, match=message):
+            load_avatar(str(path), count=500)
+    no_texture = write_glb(tmp_path / "plain.glb", change=_drop("materials", 0, "pbrMetallicRoughness"))
+    assert load_avatar(str(no_texture), count=500).gaussians.count == 500
+
+
+def test_two_skins_and_negative_scale_are_read(tmp_path: Path) -> None:
+    def second_skin(document: dict[str, Any]) -> None:
+        document["skins"].append(dict(document["skins"][0]))
+        document["nodes"].append({"name": "copy", "mesh": 0, "skin": 1})
+        document["nodes"].append({"name": "mirror", "mesh": 0, "scale": [-0.5, 0.5, 0.5]})
+        document["nodes"][15]["children"] = [*document["nodes"][15].get("children", []), COUNT + 2]
+        document["scenes"][0]["nodes"] += [COUNT + 1]
+
+    avatar = load_avatar(str(write_glb(tmp_path / "two.glb", change=second_skin)), count=2000)
+    normals = rotations.to_matrix(avatar.gaussians.quats_wxyz)[:, :, 2]
+    head = avatar.rig.T_world_joint_rest[avatar.rig.joint_names.index("head"), :3, 3]
+    mirrored = (avatar.rig.skin_joints[:, 0] == avatar.rig.joint_names.index("head")) & (
+        np.abs(avatar.gaussians.means[:, 0] - head[0]) > 0.12)
+    # Boxes' sides face outward, mirrored or not: the outermost in x has its normal along x.
+    far = mirrored & (np.abs(avatar.gaussians.means[:, 0]) > np.abs(avatar.gaussians.means[mirrored, 0]).max() - 1e-3)
+    assert far.any()
+    assert (np.sign(normals[far, 0]) == np.sign(avatar.gaussians.means[far, 0])).all()
+
+
+def test_quaternion_flips_in_a_file_do_not_spin_the_joint(tmp_path: Path) -> None:
+    plain = read_motion(str(write_glb(tmp_path / "a.glb")) + "#wave")
+    data = (tmp_path / "a.glb").read_bytes()
+    document = json.loads(data[20:20 + int.from_bytes(data[12:16], "little")])
+    view = document["bufferViews"][document["accessors"][document["animations"][0]["samplers"][0]["output"]]["bufferView"]]
+    start = 20 + int.from_bytes(data[12:16], "little") + 8 + view["byteOffset"]
+    flipped = -np.frombuffer(data[start + 16:start + 32], np.float32)
+    (tmp_path / "b.glb").write_bytes(data[:start + 16] + flipped.tobytes() + data[start + 32:])
+    np.testing.assert_allclose(np.abs((read_motion(str(tmp_path / "b.glb")).turns_wxyz * plain.turns_wxyz).sum(-1)), 1,
+                               atol=1e-6)
+
+
+def test_clips_are_chosen_by_name_and_listed(tmp_path: Path) -> None:
+    path = write_glb(tmp_path / "a.glb", change=lambda d: d["animations"].append(dict(d["animations"][0], name="two")))
+    with pytest.raises(InputError, match=r"has 2 animations; choose one as a\.glb#wave \(wave, two\)"):
+        read_motion(str(path))
+    with pytest.raises(InputError, match="has no animation 'three'; it has wave, two"):
+        read_motion(f"{path}#three")
+    assert read_motion(f"{path}#two").frames == read_motion(f"{path}#0").frames == 31
+    with pytest.raises(InputError, match="has no animations"):
+        read_motion(str(write_glb(tmp_path / "b.glb", change=_drop("animations"))))
+
+
+@needs_mage
+def test_the_mage_is_whole_and_plays_its_own_clips_and_a_dance() -> None:
+    avatar = load_avatar(str(MAGE), count=6000)
+    avatar.gaussians.check("mage")
+    avatar.rig.check("mage", gaussians=6000)
+    assert avatar.rig.joint_names[0] == "hips" and not any("IK" in name for name in avatar.rig.joint_names)
+    assert (avatar.gaussians.labels == Label.GARMENT).sum() > 50
+    heights = avatar.gaussians.means[:, 1]
+    assert 1.7 < np.ptp(heights) < 1.8
+    for clip in ("Walking_A", "Cheer", "Jump_Full_Long"):
+        motion, report = load_motion_with_report(f"{MAGE}#{clip}", avatar)
+        assert report is None and motion.frames > 20
+        lowest = min(skinning.joint_transforms(avatar.rig, motion, t)[:, 1, 3].min() for t in range(0, motion.frames, 4))
+        assert -0.05 < lowest < 0.25
+    motion, report = load_motion_with_report(str(DAB), avatar)
+    assert report is not None and report.limb_error_deg < 3.5 and report.slide_cm < 1 and motion.frames == 339
+    with pytest.raises(InputError, match="has no part 'Hood'; it has Mage_ArmLeft"):
+        load_avatar(str(MAGE), parts=("Hood",))
+
+
+@needs_mage
+def test_the_mages_walk_on_the_built_in_person() -> None:
+    avatar = load_avatar("builtin", count=2000)
+    motion = load_motion(f"{MAGE}#Walking_A", avatar, options=MotionOptions(loop=0.1))
+    head = [skinning.joint_transforms(avatar.rig, motion, t)[JOINT_NAMES.index("head"), 1, 3]
+            for t in range(0, motion.frames, 5)]
+    assert 1.2 < min(head) and max(head) < 1.8
