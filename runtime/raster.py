@@ -77,7 +77,10 @@ def render(gaussians: GaussianSet, camera: Camera, *,
 def project(means: Float[np.ndarray, "N 3"], quats_wxyz: Float[np.ndarray, "N 4"],
             scales: Float[np.ndarray, "N 3"], opacities: Float[np.ndarray, " N"], colors: Float[np.ndarray, "N C"],
             camera: Camera) -> Splats:
-    """Project, cull and sort into tiles. `scales` in metres, `opacities` in [0, 1], any number of colours."""
+    """Project, cull and sort into tiles. `scales` in metres, `opacities` in [0, 1], any number of colours.
+
+    Raises `ValueError` when the Gaussians cover more than 2^27 tiles in all.
+    """
     count, color_count = colors.shape
     splats = np.empty((count, 8), np.float32)
     channels = np.empty((count, color_count + 1), np.float32)

@@ -147,6 +147,12 @@ def test_scales_of_zero_and_of_kilometres_are_drawn_finite():
     np.testing.assert_allclose(huge[..., 3], 0.8, atol=1e-5)
 
 
+def test_more_tiles_than_memory_are_refused_before_any_is_drawn():
+    many = gaussians(np.zeros((25_000, 3)), scale=1e4)
+    with pytest.raises(ValueError, match="2\\^27 tiles"):
+        raster.render(many, camera(1664, 960))
+
+
 def test_ten_thousand_gaussians_on_one_pixel_stop_at_full_cover():
     means = np.zeros((10_000, 3))
     means[:, 2] = np.linspace(0.1, -0.1, 10_000)
