@@ -47,7 +47,7 @@ def test_boxes_arrive_where_they_are_with_their_skin_and_colours(boxes: tuple[Pa
     up = avatar.gaussians.means[:, 1] + root[1] > 0.1
     colors = avatar.gaussians.colors
     assert (colors[up, 2] > colors[up, 0]).mean() > 0.97 and (colors[~up, 0] > colors[~up, 2]).mean() > 0.8
-    assert {Label.SKIN, Label.FACE} <= {Label(v) for v in np.unique(avatar.gaussians.labels)}
+    assert {Label(v) for v in np.unique(avatar.gaussians.labels)} >= {Label.SKIN, Label.FACE}
     assert len(owner) == len(vertices)
 
 
@@ -58,7 +58,7 @@ def test_own_animation_equals_the_files_matrices(boxes: tuple[Path, Avatar]) -> 
     assert report is None and motion.fps == 30.0 and motion.frames == 31
     joints = make_body({}).joints[:COUNT].astype(np.float64)
     nodes = read_nodes(open_gltf(path))
-    shoulder = JOINT_NAMES.index("left_shoulder")
+    shoulder, floors = JOINT_NAMES.index("left_shoulder"), []
     for frame in (0, 7, 15, 30):
         time = frame / 30
         local = np.tile(np.eye(4), (len(nodes.names), 1, 1))
@@ -72,10 +72,9 @@ def test_own_animation_equals_the_files_matrices(boxes: tuple[Path, Avatar]) -> 
         expected = world[place["left_shoulder"]] @ np.append(points[0] - joints[shoulder], 1)
         matrices = skinning.skinning_matrices(avatar.rig, motion, frame)
         ours = matrices[avatar.rig.joint_names.index("left_shoulder")] @ np.append(points[0] - joints[0], 1)
-        ground = ours[1] - expected[1]
         np.testing.assert_allclose(ours[[0, 2]], expected[[0, 2]], atol=1e-5)
-        assert frame == 0 or abs(ground - first) < 1e-5  # only the floor's height is ours
-        first = ground
+        floors.append(ours[1] - expected[1])
+    assert np.ptp(floors) < 1e-5  # only the floor's height is ours
 
 
 def test_z_up_centimetres_and_a_turned_figure_stand_up_in_metres(tmp_path: Path) -> None:
@@ -153,9 +152,10 @@ def test_a_defect_is_one_line_that_says_what_to_do(tmp_path: Path, defect: str) 
 
 
 def test_textures_outside_are_found_or_named(tmp_path: Path) -> None:
-    for uri, message in (("skin.png", "texture 'skin.png' is missing"), ("../../etc/passwd", "not a file in its folder"),
-                         ("https://example.org/a.png", "not a file in its folder"), ("data:image/png;base64,@@", "base64"),
-                         ("data:image/png;base64,AAAA", "cannot be decoded")):
+    for uri, message in (("skin.png", "texture 'skin.png' is missing"),
+                         ("../../etc/passwd", "not a file in its folder"),
+                         ("https://example.org/a.png", "not a file in its folder"),
+                         ("data:image/png;base64,@@", "base64"), ("data:image/png;base64,AAAA", "cannot be decoded")):
         path = write_glb(tmp_path / "bad.glb", external_texture=uri)
         with pytest.raises(InputError, match=message):
             load_avatar(str(path), count=500)
@@ -186,7 +186,8 @@ def test_quaternion_flips_in_a_file_do_not_spin_the_joint(tmp_path: Path) -> Non
     plain = read_motion(str(write_glb(tmp_path / "a.glb")) + "#wave")
     data = (tmp_path / "a.glb").read_bytes()
     document = json.loads(data[20:20 + int.from_bytes(data[12:16], "little")])
-    view = document["bufferViews"][document["accessors"][document["animations"][0]["samplers"][0]["output"]]["bufferView"]]
+    output = document["accessors"][document["animations"][0]["samplers"][0]["output"]]
+    view = document["bufferViews"][output["bufferView"]]
     start = 20 + int.from_bytes(data[12:16], "little") + 8 + view["byteOffset"]
     flipped = -np.frombuffer(data[start + 16:start + 32], np.float32)
     (tmp_path / "b.glb").write_bytes(data[:start + 16] + flipped.tobytes() + data[start + 32:])
@@ -213,11 +214,12 @@ def test_the_mage_is_whole_and_plays_its_own_clips_and_a_dance() -> None:
     assert avatar.rig.joint_names[0] == "hips" and not any("IK" in name for name in avatar.rig.joint_names)
     assert (avatar.gaussians.labels == Label.GARMENT).sum() > 50
     heights = avatar.gaussians.means[:, 1]
-    assert 1.7 < np.ptp(heights) < 1.8
+    assert abs(np.ptp(heights) - 1.75) < 0.05
     for clip in ("Walking_A", "Cheer", "Jump_Full_Long"):
         motion, report = load_motion_with_report(f"{MAGE}#{clip}", avatar)
         assert report is None and motion.frames > 20
-        lowest = min(skinning.joint_transforms(avatar.rig, motion, t)[:, 1, 3].min() for t in range(0, motion.frames, 4))
+        lowest = min(skinning.joint_transforms(avatar.rig, motion, t)[:, 1, 3].min()
+                     for t in range(0, motion.frames, 4))
         assert -0.05 < lowest < 0.25
     motion, report = load_motion_with_report(str(DAB), avatar)
     assert report is not None and report.limb_error_deg < 3.5 and report.slide_cm < 1 and motion.frames == 339
@@ -231,4 +233,4 @@ def test_the_mages_walk_on_the_built_in_person() -> None:
     motion = load_motion(f"{MAGE}#Walking_A", avatar, options=MotionOptions(loop=0.1))
     head = [skinning.joint_transforms(avatar.rig, motion, t)[JOINT_NAMES.index("head"), 1, 3]
             for t in range(0, motion.frames, 5)]
-    assert 1.2 < min(head) and max(head) < 1.8
+    assert min(head) > 1.2 and max(head) < 1.8

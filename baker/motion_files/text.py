@@ -31,9 +31,11 @@ def read_bytes(path: Path, *, what: str, limit: int = MAX_TEXT_BYTES) -> bytes:
         if size > limit:
             raise InputError(f"{path}: has {size >> 20} MiB, the limit for {what} is {limit >> 20} MiB")
         return path.read_bytes()
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError:
+    except ValueError:  # a NUL in the name
         raise InputError(f"{str(path)!r}: is not a path") from None
 
 
