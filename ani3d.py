@@ -117,6 +117,14 @@ def build_parser() -> argparse.ArgumentParser:
     render.add_argument("--lod", type=parse_count, metavar="N", help="only the N most important Gaussians")
     render.set_defaults(run=run_render)
 
+    drive = commands.add_parser("drive", help="add a motion that was not baked",
+                                description="Add a motion to a bundle. Its cloth is moved by a small network from "
+                                "pose to the baked clip's textures, trained from the baked clips in seconds.")
+    drive.add_argument("bundle", type=Path, metavar="X.ani3d")
+    drive.add_argument("motion", metavar="MOTION", help="as for bake")
+    drive.add_argument("-o", "--output", type=Path, required=True, metavar="Y.ani3d")
+    drive.set_defaults(run=run_drive)
+
     inspect = commands.add_parser("inspect", help="what a bundle, an avatar or a motion holds",
                                   description="Say what a file is: counts, skeleton, units, axes, rate, warnings; for "
                                   "splats, the body fitted to them and how sure that is.")
@@ -410,6 +418,14 @@ def with_progress(items, total: int, text: str):
     from rich.progress import track
 
     return track(items, description=text, total=total, disable=not sys.stderr.isatty(), transient=True)
+
+
+def run_drive(args: argparse.Namespace) -> None:
+    """Train the pose residual if there is none, and add the motion."""
+    from baker.residual_mlp import MlpConfig, drive
+
+    drive(args.bundle, args.motion, args.output, MlpConfig())
+    print(args.output)
 
 
 def run_inspect(args: argparse.Namespace) -> None:

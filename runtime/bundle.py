@@ -42,6 +42,8 @@ def write_bundle(bundle: Bundle, path: Path | str) -> dict[str, int]:
     arrays = blocks.encode_figure(bundle.gaussians.check(str(path)), bundle.rig)
     for index, clip in enumerate(bundle.clips):
         arrays |= blocks.encode_clip(clip, prefix=f"clip{index}")
+    if bundle.pose_residual is not None:
+        arrays |= blocks.encode_pose_residual(bundle.pose_residual)
     entries = {f"{name}.{blocks.code_of(array)}": array.tobytes() for name, array in arrays.items()}
     manifest = {
         "format": "ani3d", "version": VERSION,
@@ -200,7 +202,8 @@ def _assemble(source: str, manifest: _Manifest, arrays: dict[str, np.ndarray]) -
                         quats_wxyz=arrays[f"{prefix}/quats"].astype(np.float32))
         blocks.check_motion(motion.check(f"{source}: clip {name!r}", rig=rig), source=f"{source}: clip {name!r}")
         clips.append(Clip(name=name, motion=motion, residual=_residual(arrays, prefix, dims["N"], source)))
-    return Bundle(gaussians=gaussians, rig=rig, clips=tuple(clips), manifest=manifest.manifest)
+    driven = blocks.decode_pose_residual(arrays, tuple(clips), joints=rig.joint_count, source=source)
+    return Bundle(gaussians=gaussians, rig=rig, clips=tuple(clips), manifest=manifest.manifest, pose_residual=driven)
 
 
 def _residual(arrays: dict[str, np.ndarray], prefix: str, count: int, source: str) -> Residual:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from runtime.errors import InputError
-from runtime.types import Clip, GaussianSet, Label, Motion, OffsetTexture, Rig
+from runtime.pose_residual import check_pose_residual
+from runtime.types import Clip, GaussianSet, Label, Motion, OffsetTexture, PoseResidual, Rig
 
 DTYPES = {"u8": np.dtype("<u1"), "i8": np.dtype("<i1"), "u16": np.dtype("<u2"), "i16": np.dtype("<i2"),
           "i32": np.dtype("<i4"), "u32": np.dtype("<u4"), "f16": np.dtype("<f2"), "f32": np.dtype("<f4"),
@@ -34,6 +35,8 @@ _FIGURE = {
     "rig/skin_weights": ("u16", "N W"),
 }
 _CLIP = {"root_translations": ("f32", "T 3"), "quats": ("f32", "T J 4"), "moving": ("u32", "M")}
+_POSE = {"drive": ("i32", "4"), "lags": ("f32", "L"), "joints": ("i32", "F"), "input_range": ("f32", "P 2"),
+         "output_range": ("f32", "K 2")}
 _MEAN_DTYPE = {"d_means": "f32", "d_rotations": "f16", "d_log_scales": "f16"}
 
 
@@ -90,6 +93,36 @@ def encode_clip(clip: Clip, *, prefix: str) -> dict[str, np.ndarray]:
     return stored
 
 
+def encode_pose_residual(residual: PoseResidual) -> dict[str, np.ndarray]:
+    """Blocks of a pose residual, by name."""
+    stored = {"pose/drive": _store(np.array([residual.clip, *residual.counts]), "i32"),
+              "pose/lags": _store(residual.lags, "f32"), "pose/joints": _store(residual.joints, "i32"),
+              "pose/input_range": _store(residual.input_range, "f32"),
+              "pose/output_range": _store(residual.output_range, "f32")}
+    stored |= {f"pose/weight{index}": _store(weight, "f32") for index, weight in enumerate(residual.weights)}
+    return stored | {f"pose/bias{index}": _store(bias, "f32") for index, bias in enumerate(residual.biases)}
+
+
+def decode_pose_residual(arrays: dict[str, np.ndarray], clips: tuple[Clip, ...], *, joints: int,
+                         source: str) -> PoseResidual | None:
+    """The pose residual of its blocks; None where there are none."""
+    if "pose/drive" not in arrays:
+        return None
+    clip, *counts = (int(value) for value in arrays["pose/drive"])
+    if not 0 <= clip < len(clips):
+        raise InputError(f"{source}: pose/drive names clip {clip}, there are {len(clips)}")
+    residual = clips[clip].residual
+    textures = tuple(len(group.texels) for group in (residual.d_means, residual.d_rotations, residual.d_log_scales))
+    layers = range(sum(name.startswith("pose/weight") for name in arrays))
+    return check_pose_residual(PoseResidual(
+        clip=clip, counts=(counts[0], counts[1], counts[2]), lags=arrays["pose/lags"].astype(np.float32),
+        joints=arrays["pose/joints"].astype(np.int64), input_range=arrays["pose/input_range"].astype(np.float32),
+        output_range=arrays["pose/output_range"].astype(np.float32),
+        weights=tuple(arrays[f"pose/weight{index}"].astype(np.float32) for index in layers),
+        biases=tuple(arrays[f"pose/bias{index}"].astype(np.float32) for index in layers)),
+        source, joints=joints, textures=textures)
+
+
 def _store(array: np.ndarray, code: str) -> np.ndarray:
     """Contiguous in a stored dtype; integers must fit (ours always do: a defect otherwise)."""
     with np.errstate(over="ignore", invalid="ignore"):
@@ -122,9 +155,27 @@ def check_shapes(arrays: dict[str, np.ndarray], *, joints: int, clips: int, sour
             if not dense:
                 expected.add(f"{prefix}/coefficients")
                 _check_block(arrays, f"{prefix}/coefficients", ("f32",), "T K", texture, source)
+    expected |= _check_pose_shapes(arrays, source)
     if set(arrays) != expected:
         raise InputError(f"{source}: unknown block {min(set(arrays) - expected)[:80]!r}")
     return dims
+
+
+def _check_pose_shapes(arrays: dict[str, np.ndarray], source: str) -> set[str]:
+    """Names of the optional pose residual's blocks, none if it is absent; raises unless they fit together."""
+    if not any(name.startswith("pose/") for name in arrays):
+        return set()
+    dims: dict[str, int] = {}
+    for name, (code, shape) in _POSE.items():
+        _check_block(arrays, f"pose/{name}", (code,), shape, dims, source)
+    layers = sum(name.startswith("pose/weight") for name in arrays)
+    names = {f"pose/{name}" for name in _POSE}
+    for index in range(layers):
+        own: dict[str, int] = {}
+        _check_block(arrays, f"pose/weight{index}", ("f32",), "O I", own, source)
+        _check_block(arrays, f"pose/bias{index}", ("f32",), "O", own, source)
+        names |= {f"pose/weight{index}", f"pose/bias{index}"}
+    return names
 
 
 def _check_block(arrays: dict[str, np.ndarray], name: str, codes: tuple[str, ...], shape: str,
@@ -142,7 +193,7 @@ def _check_block(arrays: dict[str, np.ndarray], name: str, codes: tuple[str, ...
         if size != known:
             wanted = " ".join(f"{letter}={dims[letter]}" if letter in dims else letter for letter in letters)
             raise InputError(f"{source}: block {name!r} has shape {list(array.shape)}, not [{wanted}]")
-        lowest = 0 if letter in "MK" else 1
+        lowest = 0 if letter in "MKF" else 1
         if not lowest <= size <= LIMITS.get(letter, size):
             raise InputError(f"{source}: block {name!r} has {letter} = {size}, not {lowest} to {LIMITS[letter]}")
 

@@ -99,7 +99,7 @@ def _select(bundle: Bundle, rows: np.ndarray) -> Bundle:
     new_row[rows] = np.arange(len(rows))
     clips = tuple(Clip(name=clip.name, motion=clip.motion, residual=_select_texels(clip.residual, new_row))
                   for clip in bundle.clips)
-    return Bundle(gaussians=bundle.gaussians.take(rows), rig=rig, clips=clips, manifest=bundle.manifest)
+    return replace(bundle, gaussians=bundle.gaussians.take(rows), rig=rig, clips=clips)
 
 
 def _select_texels(residual: Residual, new_row: np.ndarray) -> Residual:

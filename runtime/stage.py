@@ -15,8 +15,11 @@ from jaxtyping import Float, Float32, UInt32
 from runtime import _raster_threads, fast_offsets, fast_pose, fast_sort
 from runtime._raster_template import compiled
 from runtime.actor import Layer, Moment
+from runtime.actor_loop import loop_of
+from runtime.decoders import DecoderName, load_decoder
 from runtime.fast_offsets import ROTATIONS, PackedResidual, quaternion, slerp
 from runtime.fast_skinning import covariances, skin
+from runtime.pose_residual import pose_features
 from runtime.skinning import local_rest_transforms
 from runtime.types import Bundle, GaussianSet
 
@@ -52,8 +55,9 @@ class Figure:
     """One avatar's Gaussians, posed into given arrays."""
 
     def __init__(self, bundle: Bundle, arrays: PosedArrays | None = None, *,
-                 placement: Float[np.ndarray, "3 4"] = STANDING) -> None:
-        """`arrays` has the bundle's count of rows; `placement` stands the avatar in the world."""
+                 placement: Float[np.ndarray, "3 4"] = STANDING, decoder: DecoderName = "numpy") -> None:
+        """`arrays` has the bundle's count of rows; `placement` stands the avatar in the world; `decoder` runs the
+        bundle's pose residual, if it has one."""
         gaussians, rig = bundle.gaussians, bundle.rig
         self.bundle = bundle
         self.arrays = PosedArrays.empty(gaussians.count) if arrays is None else arrays
@@ -71,8 +75,11 @@ class Figure:
                       np.ascontiguousarray(rig.skin_weights, np.float32))
         self._clips = [(np.ascontiguousarray(clip.motion.root_translations, np.float64),
                         np.ascontiguousarray(clip.motion.quats_wxyz, np.float64)) for clip in bundle.clips]
+        self._loops = [loop_of(clip.motion) for clip in bundle.clips]
         self._root, self._other_root = np.zeros(3), np.zeros(3)
         self._quats, self._other_quats = np.zeros((joints, 4)), np.zeros((joints, 4))
+        self.decoder = None if bundle.pose_residual is None else load_decoder(decoder, bundle.pose_residual)
+        """Runs the network that moves clips without a residual of their own."""
         self._prepare_residuals()
 
     def _prepare_residuals(self) -> None:
@@ -126,11 +133,29 @@ class Figure:
 
     def _decode_layer(self, layer: Layer, share: float) -> None:
         """Mix one clip's offsets over what the layers below left."""
+        clip, steps, weight = self.layer_steps(layer)
+        self.decode_steps(clip, steps, weight, share)
+
+    def layer_steps(self, layer: Layer) -> tuple[int, list[tuple[np.ndarray, np.ndarray]], float]:
+        """Whose textures a layer sums, which rows with which factors (three groups, then the later frame's
+        rotations), and the weight of the later frame."""
+        if self.decoder is not None and len(self.bundle.clips[layer.clip].residual.moving) == 0:
+            return self._driven_steps(layer)
         groups = self.packed[layer.clip].groups
         steps = [group.steps(layer.before, layer.after, 0.0 if index == ROTATIONS else layer.weight)
                  for index, group in enumerate(groups)]
-        turned = groups[ROTATIONS].steps(layer.after, layer.after, 0.0) if layer.weight else steps[ROTATIONS]
-        self.decode_steps(layer.clip, [*steps, turned], layer.weight, share)
+        steps.append(groups[ROTATIONS].steps(layer.after, layer.after, 0.0) if layer.weight else steps[ROTATIONS])
+        return layer.clip, steps, layer.weight
+
+    def _driven_steps(self, layer: Layer) -> tuple[int, list[tuple[np.ndarray, np.ndarray]], float]:
+        """The same for a clip that the pose residual moves."""
+        own, motion = self.bundle.pose_residual, self.bundle.clips[layer.clip].motion
+        assert own is not None and self.decoder is not None
+        features = pose_features(self.bundle.rig, motion, layer.before + layer.weight, lags=own.lags,
+                                 joints=own.joints, loop=self._loops[layer.clip])
+        steps = [group.of_weights(np.arange(len(part)), part)
+                 for group, part in zip(self.packed[own.clip].groups, own.split(self.decoder(features)), strict=True)]
+        return own.clip, [*steps, steps[ROTATIONS]], 0.0
 
     def decode_steps(self, clip: int, steps: list[tuple[np.ndarray, np.ndarray]], weight: float, share: float) -> None:
         """Mix a clip's offsets of given texture rows and factors: the three groups', then the later rotations'."""

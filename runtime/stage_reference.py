@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Float, Int
 
 from runtime import offsets, rotations, skinning
 from runtime.actor import Layer, Moment
+from runtime.actor_loop import loop_of
+from runtime.decoders import load_decoder
 from runtime.fast_sort import depth_order
-from runtime.types import Bundle, GaussianSet, Motion
+from runtime.pose_residual import pose_features
+from runtime.types import Bundle, GaussianSet, Motion, Residual
 
 
 def gaussians_at(bundle: Bundle, moment: Moment) -> GaussianSet:
@@ -68,6 +73,8 @@ def _layer_pose(bundle: Bundle, layer: Layer) -> tuple[np.ndarray, np.ndarray]:
 def _layer_offsets(bundle: Bundle, layer: Layer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Offsets of all N Gaussians: metres, quaternions, log scales; none where the clip moves nothing."""
     residual = bundle.clips[layer.clip].residual
+    if bundle.pose_residual is not None and len(residual.moving) == 0:
+        residual, layer = _driven(bundle, layer), replace(layer, before=0, after=0, weight=0.0)
     before, after = (offsets.residual_at(residual, frame) for frame in (layer.before, layer.after))
     d_means, d_log_scales = np.zeros((2, bundle.gaussians.count, 3), np.float32)
     quats = np.tile(np.float32([1, 0, 0, 0]), (bundle.gaussians.count, 1))
@@ -78,3 +85,17 @@ def _layer_offsets(bundle: Bundle, layer: Layer) -> tuple[np.ndarray, np.ndarray
     d_means[residual.moving] = (1 - layer.weight) * before[0] + layer.weight * after[0]
     d_log_scales[residual.moving] = (1 - layer.weight) * before[2] + layer.weight * after[2]
     return d_means, quats, d_log_scales
+
+
+def _driven(bundle: Bundle, layer: Layer) -> Residual:
+    """What the pose residual makes of a layer, as a residual of one frame."""
+    own, motion = bundle.pose_residual, bundle.clips[layer.clip].motion
+    assert own is not None
+    features = pose_features(bundle.rig, motion, layer.before + layer.weight, lags=own.lags, joints=own.joints,
+                             loop=loop_of(motion))
+    source = bundle.clips[own.clip].residual
+    groups = [replace(group, texels=group.texels[:len(part)], texel_scales=group.texel_scales[:len(part)],
+                      coefficients=part[None])
+              for group, part in zip((source.d_means, source.d_rotations, source.d_log_scales),
+                                     own.split(load_decoder("numpy", own)(features)), strict=True)]
+    return Residual(moving=source.moving, d_means=groups[0], d_rotations=groups[1], d_log_scales=groups[2])

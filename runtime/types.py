@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from enum import IntEnum
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Float32, Int, UInt8
 
 from runtime.errors import InputError
 
@@ -33,6 +33,8 @@ class Label(IntEnum):
     EYE = 7
 
 
+ROOT_FEATURES = 9
+"""Inputs of a pose residual for each lag: which way is up, how the root moves, how it turns, in the root's axes."""
 MOVING_LABELS: tuple[Label, ...] = (Label.GARMENT, Label.HAIR)
 """Labels whose Gaussians may have a residual; every other residual is zero by construction."""
 
@@ -278,6 +280,43 @@ class Manifest:
 
 
 @dataclass(frozen=True)
+class PoseResidual:
+    """A pose-driven residual over the textures of one clip."""
+
+    clip: int
+    """The clip whose textures are driven."""
+    counts: tuple[int, int, int]
+    """Leading textures driven of d_means, d_rotations, d_log_scales; K is their sum."""
+    lags: Float32[np.ndarray, " L"]
+    """How long ago the poses are that it looks at [s], ascending from 0."""
+    joints: Int[np.ndarray, " F"]
+    """Joints whose rotations it looks at, ascending, none the root."""
+    input_range: Float32[np.ndarray, "P 2"]
+    """Mean, and one over the standard deviation, of each input."""
+    output_range: Float32[np.ndarray, "K 2"]
+    """Least and largest value of each coefficient."""
+    weights: tuple[np.ndarray, ...]
+    """Float32 [outputs, inputs] of each layer; tanh between layers."""
+    biases: tuple[np.ndarray, ...]
+    """Float32 [outputs] of each layer."""
+
+    @property
+    def input_count(self) -> int:
+        """P."""
+        return len(self.lags) * (3 * len(self.joints) + ROOT_FEATURES)
+
+    @property
+    def output_count(self) -> int:
+        """K."""
+        return sum(self.counts)
+
+    def split(self, coefficients: Float32[np.ndarray, " K"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Coefficients by group."""
+        first, second = self.counts[0], self.counts[0] + self.counts[1]
+        return coefficients[:first], coefficients[first:second], coefficients[second:]
+
+
+@dataclass(frozen=True)
 class Bundle:
     """A playable avatar: canonical Gaussians, their rig, and clips."""
 
@@ -285,6 +324,8 @@ class Bundle:
     rig: Rig
     clips: tuple[Clip, ...]
     manifest: Manifest
+    pose_residual: PoseResidual | None = None
+    """What moves the clips that have no residual of their own."""
 
 
 @dataclass(frozen=True)

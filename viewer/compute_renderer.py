@@ -116,11 +116,9 @@ class ComputeRenderer:
     def _decode(self, avatar: _Avatar, moment: Moment) -> None:
         """Offsets of one avatar's moving Gaussians."""
         for index, layer in enumerate(moment.layers if moment.residual else moment.layers[:1]):
-            clip = avatar.clips[layer.clip]
+            number, steps, weight = avatar.figure.layer_steps(layer)
+            clip = avatar.clips[number]
             groups = clip.packed.groups
-            steps = [group.steps(layer.before, layer.after, 0.0 if number == ROTATIONS else layer.weight)
-                     for number, group in enumerate(groups)]
-            steps.append(groups[ROTATIONS].steps(layer.after, layer.after, 0.0) if layer.weight else steps[ROTATIONS])
             counts = [len(rows) for rows, _ in steps]
             table = np.concatenate([np.concatenate([rows[:, None], factors], axis=1) for rows, factors in steps])
             self._steps.set(table.astype(np.float32))
@@ -130,7 +128,7 @@ class ComputeRenderer:
                 texel_words=clip.texel_words, mean_start=clip.mean_start,
                 textures=[groups[g].texels.shape[1] for g in (0, 1, 2, ROTATIONS)],
                 short_texels=[int(groups[g].texels.itemsize == 2) for g in (0, 1, 2, ROTATIONS)],
-                step_start=np.cumsum([0, *counts[:3]]), step_count=counts, weight=float(layer.weight),
+                step_start=np.cumsum([0, *counts[:3]]), step_count=counts, weight=float(weight),
                 share=1.0 if index == 0 else float(layer.share), rigid=int(not moment.residual))
             self._dispatch(avatar.row_count)
 
