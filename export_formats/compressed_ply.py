@@ -25,7 +25,7 @@ CHUNK = 256
 """Gaussians that share bounds."""
 LOST = ("the rig, the motion and the labels: one frame is written", "the order of rows (Morton, for small chunks)",
         "positions and scales beyond 1/1023 of a chunk's extent, colours beyond 1/255 of it, angles beyond 0.3 degrees")
-OPENS_WITH = "SuperSplat, PlayCanvas, Spark (write with --axes RDF, turn 180 degrees about x)"
+OPENS_WITH = "SuperSplat, PlayCanvas and Spark (turn 180 degrees about z; SuperSplat does)"
 _BOUNDS = tuple(f"{end}_{name}" for group in (("x", "y", "z"), ("scale_x", "scale_y", "scale_z"), ("r", "g", "b"))
                 for end in ("min", "max") for name in group)
 _PACKED = ("packed_position", "packed_rotation", "packed_scale", "packed_color")

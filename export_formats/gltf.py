@@ -34,8 +34,8 @@ from runtime.types import Bundle, Clip, GaussianSet, OffsetTexture, Rig
 EXTENSION = "KHR_gaussian_splatting"
 LOST_STILL = ("the rig, the motion and the labels: one frame is written",)
 OPENS_WITH_STILL = "PlayCanvas, three.js (r187, WebGPURenderer), Babylon.js 9, Cesium, UnitySplats; others show points"
-OPENS_WITH = ("glTF players: skin, morph targets and animation are core glTF. Splats need KHR_gaussian_splatting as "
-              "well; no released viewer is known to skin them, others show coloured points")
+OPENS_WITH = ("any glTF player that skins and morphs points, as coloured points that move (checked: Babylon.js, its "
+              "splat extension off); PlayCanvas, three.js, Babylon.js as splats at rest: none skins splats yet")
 _INFLUENCES = 4
 """Joints of one JOINTS_n attribute."""
 _STILL = 1e-6

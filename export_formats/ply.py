@@ -26,7 +26,7 @@ from runtime.types import Bundle, GaussianSet
 AXES = "RDF"
 """Axes of most PLY files."""
 LOST = ("the rig, the motion and the labels: one frame is written",)
-OPENS_WITH = ("SuperSplat and PlayCanvas (write with --axes LDB), Spark (turn 180 degrees about x), gsplat-unity, "
+OPENS_WITH = ("SuperSplat and PlayCanvas (--axes LDB; turn 180 degrees about z), Spark (turn about x), gsplat-unity, "
               "UnrealSplat, MLSLabs, Blender add-ons")
 COLUMNS = ("x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2")
 TAIL = ("opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3")

@@ -31,7 +31,7 @@ AXES = "LDB"
 LOST = ("the rig, the motion and the labels: one frame is written",
         "positions beyond 2^-16 of the figure's (logarithmic) extent, opacities beyond 0.002, angles beyond 1 degree",
         "scales and colours beyond the nearest of 256 values each")
-OPENS_WITH = "PlayCanvas, SuperSplat, supersplat-viewer, Spark and Babylon.js (turn by the axes it is written in)"
+OPENS_WITH = "SuperSplat, PlayCanvas, Spark and Babylon.js (turn 180 degrees about z; SuperSplat does)"
 CODEBOOK = 256
 _LLOYD_ROUNDS = 12
 """Rounds of one-dimensional k-means: the error falls by less than a hundredth after ten."""
