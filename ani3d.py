@@ -140,6 +140,7 @@ def build_parser() -> argparse.ArgumentParser:
     convert.add_argument("source", metavar="IN")
     convert.add_argument("target", type=Path, metavar="OUT")
     convert.add_argument("--frames", type=parse_range, metavar="A:B", help="frames A..B-1 of the motion only")
+    convert.add_argument("--gaussians", type=int, metavar="N", help="how many Gaussians to make from a mesh")
     add_avatar_options(convert)
     add_motion_options(convert)
     convert.set_defaults(run=run_convert)
@@ -451,7 +452,7 @@ def run_convert(args: argparse.Namespace) -> None:
 
     from baker.convert import convert
 
-    print(convert(args.source, args.target, avatar_options=avatar_options(args),
+    print(convert(args.source, args.target, avatar_options=avatar_options(args), count=args.gaussians,
                   motion_options=replace(motion_options(args), frames=args.frames)))
 
 

@@ -26,7 +26,10 @@ from runtime.types import SH_C0, GaussianSet, Label, Motion
 
 F01 = Path(__file__).resolve().parents[2] / "shared" / "data" / "cc0_human" / "cc0_character_f01.npz"
 needs_f01 = pytest.mark.skipif(not F01.is_file(), reason=f"needs {F01}")
-LHM_COLUMNS = ["x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2", "opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"]
+LHM_COLUMNS = ("x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2", "opacity", "scale_0", "scale_1",
+               "scale_2", "rot_0", "rot_1", "rot_2", "rot_3")
+PELVIS = np.array([0.01, 0.3, -0.02])
+"""SMPL-X's pelvis is not the origin."""
 
 
 def synthetic_model() -> dict[str, np.ndarray]:
@@ -35,13 +38,13 @@ def synthetic_model() -> dict[str, np.ndarray]:
     mesh = body.part("body")
     rng = np.random.Generator(np.random.Philox(3))
     picked = np.arange(len(mesh.vertices))
-    vertices = mesh.vertices[picked].astype(np.float64) + [0.01, 0.3, -0.02]  # SMPL-X's pelvis is not the origin
+    vertices = mesh.vertices[picked].astype(np.float64) + PELVIS
     weights = np.zeros((len(vertices), 55))
     np.add.at(weights, (np.arange(len(vertices))[:, None], mesh.skin_joints[picked]), mesh.skin_weights[picked])
     weights /= weights.sum(1, keepdims=True)
     # Joints as means of the vertices nearest to them, as a regressor gives them.
     regressor = np.zeros((55, len(vertices)))
-    for j, place in enumerate(body.joints + [0.01, 0.3, -0.02]):
+    for j, place in enumerate(body.joints + PELVIS):
         near = np.argsort(((vertices - place) ** 2).sum(1))[:40]
         regressor[j, near] = 1 / 40
     kintree = np.stack([np.array(PARENTS), np.arange(55)]).astype(np.int64)
