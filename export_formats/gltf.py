@@ -22,14 +22,14 @@ import numpy as np
 from export_formats import ExportOptions, Report
 from export_formats.axes import OURS
 from export_formats.glb import ARRAY_BUFFER, GlbBuffer
-from export_formats.sampling import sample_times, selected, still
+from export_formats.sampling import sample_times, sampled_residual, selected, still
 from runtime import rotations
 from runtime.archive import write_atomically
 from runtime.errors import InputError
 from runtime.offsets import bracket
 from runtime.player import Player
 from runtime.skinning import apply_residual, local_rest_transforms
-from runtime.types import Bundle, Clip, GaussianSet, OffsetTexture, Rig
+from runtime.types import Bundle, GaussianSet, OffsetTexture, Residual, Rig
 
 EXTENSION = "KHR_gaussian_splatting"
 LOST_STILL = ("the rig, the motion and the labels: one frame is written",)
@@ -58,9 +58,10 @@ def write(bundle: Bundle, path: Path, options: ExportOptions) -> Report:
         return write_still(bundle, path, options)
     options = _in_our_axes(options, path)
     bundle = selected(bundle, options)
-    clip, times = bundle.clips[options.clip], sample_times(bundle, options)
-    buffer, targets = GlbBuffer(), _Targets(clip, times, residual=options.residual)
-    gaussians = _with_means(bundle.gaussians, clip) if options.residual else bundle.gaussians
+    times = sample_times(bundle, options)
+    residual, frames = sampled_residual(bundle, options)
+    buffer, targets = GlbBuffer(), _Targets(residual, frames, wanted=options.residual)
+    gaussians = _with_means(bundle.gaussians, residual) if options.residual else bundle.gaussians
     primitive = _primitive(buffer, gaussians)
     primitive["attributes"] |= _skin_attributes(buffer, bundle.rig)
     mesh: dict[str, Any] = {"primitives": [primitive]}
@@ -93,27 +94,27 @@ def _lost(bundle: Bundle, targets: _Targets) -> tuple[str, ...]:
 
 
 class _Targets:
-    """Morph targets of a clip's residual, and their weights [T, targets] at the sampled times.
+    """Morph targets of a residual, and their weights [T, targets] at the sampled frames.
 
     Groups have bases of their own, so a target moves, turns or scales. Those that do not move have a POSITION of zeros,
     without bytes, because loaders expect one.
     """
 
-    def __init__(self, clip: Clip, times: list[float], *, residual: bool) -> None:
-        self._moving = clip.residual.moving
-        groups = {"POSITION": clip.residual.d_means, "_ROTATION": clip.residual.d_rotations,
-                  "_LOG_SCALE": clip.residual.d_log_scales}
+    def __init__(self, residual: Residual, frames: list[float], *, wanted: bool) -> None:
+        self._moving = residual.moving
+        groups = {"POSITION": residual.d_means, "_ROTATION": residual.d_rotations,
+                  "_LOG_SCALE": residual.d_log_scales}
         self._deltas: list[tuple[str, np.ndarray]] = []
         columns: list[np.ndarray] = []
         for semantic, texture in groups.items():
-            if residual and len(self._moving):
-                deltas, weights = _basis(texture, [time * clip.motion.fps for time in times])
+            if wanted and len(self._moving):
+                deltas, weights = _basis(texture, frames)
                 # A target of zeros does nothing, and is not written.
                 alive = [k for k in range(len(deltas)) if np.any(deltas[k])]
                 self._deltas += [(semantic, deltas[k].astype("<f4")) for k in alive]
                 columns += [weights[:, k] for k in alive]
-        self.weights = np.stack(columns, axis=1).astype("<f4") if columns else np.zeros((len(times), 0), "<f4")
-        self._rotation_mean = clip.residual.d_rotations.mean
+        self.weights = np.stack(columns, axis=1).astype("<f4") if columns else np.zeros((len(frames), 0), "<f4")
+        self._rotation_mean = residual.d_rotations.mean
 
     @property
     def count(self) -> int:
@@ -152,21 +153,15 @@ def _basis(texture: OffsetTexture, frames: list[float]) -> tuple[np.ndarray, np.
     tracks = np.eye(len(texture.texels)) if texture.coefficients is None else texture.coefficients.astype(np.float64)
     weights = np.empty((len(frames), len(vectors)))
     for row, frame in enumerate(frames):
-        before, after, weight = bracket(_whole(frame), texture.frames)
+        before, after, weight = bracket(frame, texture.frames)
         weights[row] = (1 - weight) * tracks[before] + weight * tracks[after]
     # Weights near 1 suit players that show or limit them; the product is the same.
     reach = np.maximum(np.abs(tracks).max(axis=0, initial=0.0), 1e-30)
     return vectors * reach[:, None, None], weights / reach
 
 
-def _whole(frame: float) -> float:
-    """A frame number without the rounding error of seconds."""
-    return float(round(frame)) if abs(frame - round(frame)) < 1e-6 else frame
-
-
-def _with_means(gaussians: GaussianSet, clip: Clip) -> GaussianSet:
+def _with_means(gaussians: GaussianSet, residual: Residual) -> GaussianSet:
     """The rest pose with the residual's temporal mean, which needs no morph target."""
-    residual = clip.residual
     return apply_residual(gaussians, residual.moving, residual.d_means.mean, residual.d_rotations.mean,
                           residual.d_log_scales.mean)
 

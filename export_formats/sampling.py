@@ -5,15 +5,20 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
+import numpy as np
 from rich.progress import track
 
 from export_formats import ExportOptions
 from export_formats.axes import from_ours
+from runtime.actor_loop import loop_of
+from runtime.decoders import load_decoder
 from runtime.errors import InputError
 from runtime.lod import level_of_detail
 from runtime.player import Player
-from runtime.types import Bundle, GaussianSet
+from runtime.pose_residual import pose_features
+from runtime.types import Bundle, GaussianSet, Residual
 
 MAX_FRAMES = 100_000
 """Frames of one sequence, as many as a bundle may have."""
@@ -74,6 +79,43 @@ def sequence(bundle: Bundle, options: ExportOptions, *, axes: str) -> Iterator[G
     player = Player(bundle, options.clip)
     for time in with_progress(sample_times(bundle, options)):
         yield from_ours(player.gaussians_at(time, residual=options.residual, loop=False), options.axes or axes)
+
+
+def sampled_residual(bundle: Bundle, options: ExportOptions) -> tuple[Residual, list[float]]:
+    """The residual of the options' clip, and the fractional frame of it at each sampled time.
+
+    A clip without one of its own is moved by the bundle's pose residual, where there is one: then it is that, run at
+    the sampled times, with a frame for each.
+    """
+    clip, times = bundle.clips[options.clip], sample_times(bundle, options)
+    own = bundle.pose_residual
+    frames = [_whole(time * clip.motion.fps) for time in times]
+    if own is None or len(clip.residual.moving):
+        return clip.residual, frames
+    decode = load_decoder("numpy", own)
+    looks = {"lags": own.lags, "joints": own.joints, "loop": loop_of(clip.motion)}
+    tracks = [own.split(decode(pose_features(bundle.rig, clip.motion, frame, **looks))) for frame in frames]
+    source = bundle.clips[own.clip].residual
+    groups = [replace(group, texels=group.texels[:count], texel_scales=group.texel_scales[:count],
+                      coefficients=np.stack(track).astype(np.float32).reshape(len(frames), count))
+              for group, count, track in zip((source.d_means, source.d_rotations, source.d_log_scales), own.counts,
+                                             zip(*tracks, strict=True), strict=True)]
+    residual = Residual(moving=source.moving, d_means=groups[0], d_rotations=groups[1], d_log_scales=groups[2])
+    return residual, [float(index) for index in range(len(frames))]
+
+
+def changes_sizes(bundle: Bundle, options: ExportOptions) -> bool:
+    """Whether the clip's residual changes any size over time."""
+    clip, own = bundle.clips[options.clip], bundle.pose_residual
+    texels = clip.residual.d_log_scales.texels
+    if own is not None and not len(clip.residual.moving):
+        texels = bundle.clips[own.clip].residual.d_log_scales.texels[:own.counts[2]]
+    return options.residual and bool(np.any(texels))
+
+
+def _whole(frame: float) -> float:
+    """A frame number without the rounding error of seconds."""
+    return float(round(frame)) if abs(frame - round(frame)) < 1e-6 else frame
 
 
 def with_progress(times: list[float]) -> Iterator[float]:

@@ -15,7 +15,7 @@ import numpy as np
 from export_formats import ExportOptions, Report
 from export_formats.axes import OURS
 from export_formats.output import new_file
-from export_formats.sampling import sample_rate, sample_times, sequence, still
+from export_formats.sampling import changes_sizes, sample_rate, sample_times, sequence, still
 from runtime.errors import InputError
 from runtime.types import Bundle, GaussianSet
 
@@ -81,9 +81,8 @@ def _sampled(bundle: Bundle, options: ExportOptions, count: int) -> frozenset[st
     """The arrays that change over the clip's `count` frames."""
     if count == 1:
         return frozenset()
-    sizes = bundle.clips[options.clip].residual.d_log_scales.texels
     return frozenset({"positions", "orientations", "extent"}
-                     | ({"scales"} if options.residual and np.any(sizes) else set()))
+                     | ({"scales"} if changes_sizes(bundle, options) else set()))
 
 
 def _arrays(gaussians: GaussianSet) -> dict[str, np.ndarray]:

@@ -32,7 +32,7 @@ import numpy as np
 from export_formats import ExportOptions, Report, exr
 from export_formats import axes as letters
 from export_formats.output import new_folder, size_of
-from export_formats.sampling import sample_rate, sample_times, selected, sequence
+from export_formats.sampling import changes_sizes, sample_rate, sample_times, selected, sequence
 from runtime.errors import InputError
 from runtime.player import Player
 from runtime.skinning import skinning_matrices
@@ -81,8 +81,7 @@ def write(bundle: Bundle, path: Path, options: ExportOptions) -> Report:
     chosen = selected(bundle, options)
     layout = _layout(chosen.gaussians.count, len(times), path)
     name = path.name
-    sizes = chosen.clips[options.clip].residual.d_log_scales.texels
-    frames = _Frames(len(times), layout.gaussians, sized=options.residual and bool(np.any(sizes)),
+    frames = _Frames(len(times), layout.gaussians, sized=changes_sizes(bundle, options),
                      dtype="<f2" if options.texture == "exr-half" else "<f4")
     for index, gaussians in enumerate(sequence(bundle, options, axes=letters.OURS)):
         frames.put(index, gaussians)

@@ -5,10 +5,24 @@ Grey body, yellow nose towards +Z, red left hand raised at +X, blue right hand l
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from runtime import rotations
-from runtime.types import SH_C0, Bundle, Clip, GaussianSet, Label, Manifest, Motion, OffsetTexture, Residual, Rig
+from runtime.types import (
+    SH_C0,
+    Bundle,
+    Clip,
+    GaussianSet,
+    Label,
+    Manifest,
+    Motion,
+    OffsetTexture,
+    PoseResidual,
+    Residual,
+    Rig,
+)
 
 JOINTS = ("pelvis", "chest", "head", "left arm", "right arm")
 PARENTS = (-1, 0, 1, 1, 1)
@@ -52,6 +66,31 @@ def make_figure(*, frames: int = 7, dense: bool = False, seed: int = 3) -> Bundl
     return Bundle(gaussians=gaussians, rig=rig, clips=(_wave(gaussians, rng, frames=frames, dense=dense),),
                   manifest=Manifest(name="asymmetric figure", generator="ani3d test", source_licence="CC0",
                                     distillation={}))
+
+
+def with_driven_clip(figure: Bundle, *, seed: int = 4) -> Bundle:
+    """The figure with a second clip, of other poses and without a residual, which a small random network moves."""
+    rng = np.random.default_rng(seed)
+    own, motion = figure.clips[0].residual, figure.clips[0].motion
+    counts = tuple(len(group.texels) for group in (own.d_means, own.d_rotations, own.d_log_scales))
+    lags, joints = np.array([0.0, 0.1], np.float32), np.array([1, 3])
+    inputs, outputs = len(lags) * (9 + 3 * len(joints)), sum(counts)
+    layers = [rng.normal(0, 0.3, shape).astype(np.float32) for shape in ((8, inputs), (outputs, 8))]
+    driven = PoseResidual(
+        clip=0, counts=counts, lags=lags, joints=joints,
+        input_range=np.tile(np.float32([0, 1]), (inputs, 1)), output_range=np.tile(np.float32([-1, 1]), (outputs, 1)),
+        weights=tuple(layers), biases=(np.zeros(8, np.float32), np.full(outputs, 0.2, np.float32)))
+
+    def none(group: OffsetTexture) -> OffsetTexture:
+        return OffsetTexture(mean=group.mean[:0], texels=group.texels[:0, :0], texel_scales=group.texel_scales[:0],
+                             coefficients=np.zeros((motion.frames, 0), np.float32))
+
+    still = Residual(moving=own.moving[:0], d_means=none(own.d_means), d_rotations=none(own.d_rotations),
+                     d_log_scales=none(own.d_log_scales))
+    other = Motion(fps=motion.fps, root_translations=motion.root_translations[::-1].copy(),
+                   quats_wxyz=motion.quats_wxyz[::-1].copy(), joint_names=motion.joint_names)
+    clip = Clip(name="other", motion=other, residual=still)
+    return replace(figure, clips=(*figure.clips, clip), pose_residual=driven)
 
 
 def _wave(gaussians: GaussianSet, rng: np.random.Generator, *, frames: int, dense: bool) -> Clip:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from asymmetric_figure import assert_right_way_round, make_figure
+from asymmetric_figure import assert_right_way_round, make_figure, with_driven_clip
 from export_checks import angles
 
 import export_formats
@@ -148,6 +148,20 @@ def test_frames_and_rate_choose_keys(tmp_path):
     assert report.frames == 9
     truth = Player(figure).gaussians_at(5 / 60, loop=False)
     assert np.abs(play(path, 3 / 60)["POSITION"] - truth.means).max() < 2e-6
+
+
+def test_clip_moved_by_the_pose_residual(tmp_path):
+    """At the keys, where the network was run: positions by the standard, sizes by the extra attribute."""
+    figure, path = with_driven_clip(make_figure()), tmp_path / "a.glb"
+    report = export_formats.write(figure, path, to="glb", options=ExportOptions(clip=1))
+    player = Player(figure, 1)
+    moved = np.abs(player.gaussians_at(0.1).means - player.gaussians_at(0.1, residual=False).means).max()
+    assert moved > 0.005, "the network moves nothing"
+    for frame in range(7):
+        splats, truth = play(path, frame / 30), player.gaussians_at(frame / 30, loop=False)
+        assert np.abs(splats["POSITION"] - truth.means).max() < 2e-6
+        assert np.abs(np.log(splats[f"{KHR}SCALE"]) + splats["_LOG_SCALE"] - truth.log_scales).max() < 2e-6
+    assert any("other 1 of 2 clips" in line for line in report.lost)
 
 
 def test_still_frame_holds_the_splats_exactly(tmp_path):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from asymmetric_figure import assert_right_way_round, make_figure
+from asymmetric_figure import assert_right_way_round, make_figure, with_driven_clip
 from export_checks import angles
 
 import export_formats
@@ -81,6 +81,16 @@ def test_what_does_not_change_is_written_once(tmp_path):
     stage = Usd.Stage.Open(str(tmp_path / "a.usdc"))
     field = field_of(stage)
     assert field.GetScalesAttr().GetNumTimeSamples() == 0 and field.GetPositionsAttr().GetNumTimeSamples() == 7
+
+
+def test_clip_moved_by_the_pose_residual_samples_its_sizes(tmp_path):
+    figure = with_driven_clip(FIGURE)
+    export_formats.write(figure, tmp_path / "a.usdc", to="usd", options=ExportOptions(clip=1))
+    stage = Usd.Stage.Open(str(tmp_path / "a.usdc"))
+    truth = Player(figure, 1).gaussians_at(4 / 30, loop=False)
+    back = gaussians_at(field_of(stage), 4)
+    np.testing.assert_allclose(back.log_scales, truth.log_scales, atol=1e-5)
+    np.testing.assert_array_equal(back.means, truth.means)
 
 
 def test_bad_names_and_axes_leave_nothing(tmp_path):
