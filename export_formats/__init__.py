@@ -93,6 +93,7 @@ WRITERS: dict[str, Callable[[], Writer]] = {
     "glb": _module("gltf"), "glb-still": lambda: import_module("export_formats.gltf").write_still,
     "usd": _module("usd"), "vat": _module("vat"),
     "web": _module("web_export"), "unity": _module("unity_export"),
+    "unreal": _module("unreal_export"),
 }
 """Format name of `ani3d export --to` -> loader of its writer."""
 

@@ -18,10 +18,10 @@ struct SplatVertex
     nointerpolation float4 color : TEXCOORD2;
 };
 
-SplatVertex SplatVert(uint vertex : SV_VertexID)
+SplatVertex SplatVert(uint id : SV_VertexID)
 {
     SplatVertex result;
-    uint n = OrderRows[vertex / 6], corner = vertex % 6;
+    uint n = OrderRows[id / 6], corner = id % 6;
     float4 splat = SplatRows[2 * n];
     float3 covariance = SplatRows[2 * n + 1].xyz;
     result.color = Colors[n];

@@ -1,0 +1,90 @@
+// The avatars on the render thread: posed, sorted and drawn after tone mapping, in display colours.
+#pragma once
+
+#include "Ani3DBundle.h"
+#include "Ani3DClipSampler.h"
+#include "CoreMinimal.h"
+#include "RenderGraphResources.h"
+#include "SceneViewExtension.h"
+#include "ScreenPass.h"
+#include "Subsystems/EngineSubsystem.h"
+
+#include "Ani3DRenderer.generated.h"
+
+class FSceneInterface;
+struct FPostProcessMaterialInputs;
+
+/** What a component tells the renderer each frame. */
+struct FAni3DMoment
+{
+    ani3d::Frame Frame;
+    FMatrix LocalToWorld = FMatrix::Identity;
+    int32 Count = 0;
+    float Growth = 0;
+    bool bResidual = true;
+    bool bVisible = false;
+};
+
+/** One avatar's clip. Made and told on the game thread; its buffers live on the render thread. */
+class FAni3DFigure : public TSharedFromThis<FAni3DFigure>
+{
+public:
+    static TSharedPtr<FAni3DFigure> Add(TSharedRef<const ani3d::Bundle> Bundle, int32 Clip, FSceneInterface* Scene);
+    void Show(FAni3DMoment&& Moment);
+    void Remove();
+
+    /** Pose, sort and draw on `Output`. Render thread. */
+    void Draw(FRDGBuilder& GraphBuilder, const FSceneView& View, const FPostProcessMaterialInputs& Inputs,
+              const FScreenPassRenderTarget& Output);
+
+    FSceneInterface* const Scene;
+
+    FAni3DFigure(TSharedRef<const ani3d::Bundle> InBundle, int32 InClip, FSceneInterface* InScene);
+
+private:
+    const TSharedRef<const ani3d::Bundle> Bundle;
+    const int32 Clip;
+    const float Reach;
+    FAni3DMoment Moment;
+    /** Buffers that stay: the figure's and the clip's. */
+    TRefCountPtr<FRDGPooledBuffer> RestMeans, RestQuats, RestLogScales, Skin, GroupMeans, MeanTexels, RotationTexels,
+        LogScaleTexels, Colors;
+};
+
+/** Draws all avatars of a view's world. */
+class FAni3DViewExtension : public FSceneViewExtensionBase
+{
+public:
+    explicit FAni3DViewExtension(const FAutoRegister& AutoRegister) : FSceneViewExtensionBase(AutoRegister) {}
+
+    virtual void SetupViewFamily(FSceneViewFamily& InViewFamily) override {}
+    virtual void SetupView(FSceneViewFamily& InViewFamily, FSceneView& InView) override {}
+    virtual void BeginRenderViewFamily(FSceneViewFamily& InViewFamily) override {}
+#if ENGINE_MAJOR_VERSION == 5 && ENGINE_MINOR_VERSION < 5
+    virtual void SubscribeToPostProcessingPass(EPostProcessingPass Pass, FAfterPassCallbackDelegateArray& Callbacks,
+                                               bool bIsPassEnabled) override;
+#else
+    virtual void SubscribeToPostProcessingPass(EPostProcessingPass Pass, const FSceneView& InView,
+                                               FAfterPassCallbackDelegateArray& Callbacks, bool bIsPassEnabled) override;
+#endif
+
+    /** Render thread only. */
+    TArray<TSharedPtr<FAni3DFigure>> Figures;
+
+private:
+    void Subscribe(EPostProcessingPass Pass, FAfterPassCallbackDelegateArray& Callbacks);
+    FScreenPassTexture Draw(FRDGBuilder& GraphBuilder, const FSceneView& View, const FPostProcessMaterialInputs& Inputs);
+};
+
+/** Owns the view extension: engine subsystems start once views can be extended. */
+UCLASS()
+class UAni3DSubsystem : public UEngineSubsystem
+{
+    GENERATED_BODY()
+
+public:
+    virtual void Initialize(FSubsystemCollectionBase& Collection) override;
+    virtual void Deinitialize() override;
+
+    TSharedPtr<FAni3DViewExtension, ESPMode::ThreadSafe> Extension;
+};

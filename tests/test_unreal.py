@@ -1,0 +1,245 @@
+"""The Unreal plugin without Unreal: its C++ core, its shaders on software OpenGL, its sources type-checked."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from engine_checks import (
+    KINDS,
+    TIMES,
+    Dumped,
+    Gpu,
+    check_joints,
+    check_posed,
+    check_read,
+    check_refusals,
+    write_bundles,
+)
+from gl_context import software_gl
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from outside.shaders import hlsl
+from outside.unreal.typecheck import check
+from sample_bundle import make_bundle
+
+from export_formats import ExportOptions, unreal_export
+from runtime import archive, bundle_blocks, framing
+from runtime import bundle as bundle_file
+from runtime.bundle import read_bundle
+from runtime.cameras import orbit_camera
+from runtime.compositing import composite
+from runtime.lod import level_of_detail
+from runtime.player import Player
+from runtime.raster import render
+
+PLUGIN = unreal_export.SOURCES / "Ani3D"
+CORE = PLUGIN / "Source" / "Ani3D" / "Core"
+SIZE = (240, 416)
+
+compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="install g++ (apt-get)")
+shader = pytest.mark.skipif(hlsl.MISSING is not None, reason=str(hlsl.MISSING))
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    """The core and dump.cpp under the address and undefined-behaviour sanitisers."""
+    target = tmp_path_factory.mktemp("core") / "dump"
+    done = subprocess.run(
+        ["g++", "-std=c++17", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-Wall", "-Wextra",
+         "-Wshadow", "-Werror", "-fno-exceptions", "-fno-rtti", f"-I{CORE}", *map(str, sorted(CORE.glob("*.cpp"))),
+         str(Path(__file__).parent / "outside/unreal/dump.cpp"), "-o", str(target)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return [str(target)]
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory):
+    return write_bundles(tmp_path_factory.mktemp("bundles"))
+
+
+@pytest.fixture(scope="module")
+def dumped(program, bundles, tmp_path_factory):
+    """Dumps of all Gaussians of every kind."""
+    folder = tmp_path_factory.mktemp("dumped")
+    return {kind: Dumped(program, path, folder / kind) for kind, path in bundles.items()}
+
+
+@compiler
+@pytest.mark.parametrize("kind", KINDS)
+def test_core_reads_a_bundle_as_python_does(kind, bundles, dumped):
+    bundle = read_bundle(bundles[kind])
+    check_read(dumped[kind], bundle)
+    name, joint, clip, duration, reach = dumped[kind].done.stdout.split("|")
+    assert (name, joint, clip, float(duration)) == ("random person", "joint 1", "wave", 12 / 30.0)
+    farthest = np.linalg.norm(bundle.gaussians.means - bundle.rig.T_world_joint_rest[0, :3, 3], axis=1).max()
+    assert float(reach) == pytest.approx(2 * farthest + 0.1, rel=1e-5)
+
+
+@compiler
+@pytest.mark.parametrize("kind", KINDS)
+def test_core_poses_as_the_player_does(kind, bundles, dumped):
+    player = Player(read_bundle(bundles[kind]))
+    for i, time in enumerate(TIMES):
+        check_posed(dumped[kind], f"time{i}_", player.gaussians_at(time))
+        check_joints(dumped[kind], f"time{i}_", player, time)
+
+
+@compiler
+def test_core_levels_of_detail_rigid_skinning_and_held_ends(program, bundles, tmp_path):
+    bundle = read_bundle(bundles["basis"])
+    part = Dumped(program, bundles["basis"], tmp_path / "part", count=101)
+    for i, time in enumerate(TIMES):
+        check_posed(part, f"time{i}_", Player(level_of_detail(bundle, 101)).gaussians_at(time))
+    times = (-0.2, 0.11, 7.0)
+    rigid = Dumped(program, bundles["basis"], tmp_path / "rigid", residual=False, loop=False, times=times)
+    looped = Dumped(program, bundles["basis"], tmp_path / "loop", times=times)
+    for i, time in enumerate(times):
+        check_posed(rigid, f"time{i}_", Player(bundle).gaussians_at(time, residual=False, loop=False))
+        check_posed(looped, f"time{i}_", Player(bundle).gaussians_at(time))
+
+
+@compiler
+def test_core_refuses_damaged_files_in_one_line(program, bundles, tmp_path):
+    check_refusals(program, bundles["basis"], tmp_path)
+
+
+@compiler
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_core_reads_or_refuses_any_bytes_without_touching_others(program, bundles, tmp_path_factory, data):
+    content = bytearray(bundles["basis"].read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    content = content[:data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content
+    folder = tmp_path_factory.mktemp("fuzz")
+    (folder / "any.ani3d").write_bytes(content)
+    done = Dumped(program, folder / "any.ani3d", folder / "out", times=()).done
+    # The sanitisers exit with 1 or a signal.
+    assert done.returncode in (0, 2), done.stderr[:3000]
+
+
+@compiler
+def test_axes_face_unreals_forward_with_the_left_hand_on_the_left(program, tmp_path):
+    # A component at the world's origin; a camera 3 m in front of it (+X), 1 m up, looking back at it, level.
+    forward, right, up = np.array([-1.0, 0, 0]), np.array([0, -1.0, 0]), np.array([0, 0, 1.0])
+    position = np.array([300.0, 0, 100.0])
+    view = np.eye(4)
+    view[:3, :3] = np.stack([right, up, forward], axis=1)
+    view[3, :3] = -position @ view[:3, :3]
+    rows = view_rows(program, tmp_path, np.eye(4), view)
+    ours = orbit_camera(np.array([0, 1.0, 0]), azimuth=0.0, elevation=0.0, distance=3.0, fov_y=1.0, size=SIZE)
+    np.testing.assert_allclose(rows, ours.T_camera_world[:3], atol=1e-6)
+
+
+@compiler
+def test_axes_follow_a_moved_turned_and_scaled_component(program, tmp_path):
+    rng = np.random.default_rng(5)
+    local_to_world, view = rng.normal(size=(2, 4, 4))
+    local_to_world[:, 3] = view[:, 3] = (0, 0, 0, 1)
+    rows = view_rows(program, tmp_path, local_to_world, view)
+    for point in rng.normal(size=(5, 3)):
+        x, y, z = point
+        seen = np.array([100 * z, -100 * x, 100 * y, 1]) @ local_to_world @ view
+        np.testing.assert_allclose(rows[:, :3] @ point + rows[:, 3], seen[:3] * (0.01, -0.01, 0.01), atol=1e-5)
+
+
+def view_rows(program, folder, local_to_world, view):
+    """Ani3DAxes.h's rows of Unreal's matrices."""
+    (folder / "in").write_bytes(np.stack([local_to_world, view]).astype("<f8").tobytes())
+    subprocess.run([*program, "axes", str(folder / "in"), str(folder / "out")], check=True)
+    return np.frombuffer((folder / "out").read_bytes(), "<f4").reshape(3, 4)
+
+
+@pytest.fixture(scope="module")
+def shaders(tmp_path_factory):
+    """The exported plugin's shaders, with Unreal's own includes replaced by what they are used for."""
+    folder = tmp_path_factory.mktemp("plugin")
+    unreal_export.copy_plugin(folder / "Ani3D")
+    private = folder / "Ani3D" / "Shaders" / "Private"
+    for file in private.iterdir():
+        text = file.read_text().replace('"/Plugin/Ani3D/Private/', '"')
+        file.write_text(re.sub(r'"/Engine/(?:Public|Private)/', '"', text))
+    (private / "Platform.ush").write_text("")
+    (private / "Common.ush").write_text("struct Views { float4 BufferSizeAndInvSize; };\n"
+                                        "static const Views View = { float4(1.0, 1.0, 1.0, 1.0) };\n")
+    # The scene: nothing in the picture's upper half, a wall right before the camera in the lower.
+    (private / "SceneTexturesCommon.ush").write_text(
+        "float CalcSceneDepth(float2 uv) { return uv.y < 0.5 ? 1e8 : 1.0; }\n")
+    return private
+
+
+@compiler
+@shader
+def test_shaders_pose_sort_and_draw_as_the_cpu_renderer_does(shaders, bundles, dumped):
+    bundle = read_bundle(bundles["dense"])
+    player = Player(bundle)
+    stages = [hlsl.to_glsl(shaders / "Ani3DDraw.usf", entry, stage)
+              for entry, stage in (("SplatVert", "vert"), ("SplatFrag", "frag"))]
+    camera = orbit_camera(player.target_at(TIMES[2]), azimuth=0.7, elevation=framing.ELEVATION,
+                          distance=framing.DISTANCE, fov_y=framing.FOV_Y, size=SIZE)
+    posed = player.gaussians_at(TIMES[2])
+    with software_gl() as context:
+        gpu = Gpu(context, dumped["dense"], shaders / "Ani3D.usf")
+        gpu.pose("time2_", bundle, camera)
+        gpu.check_posed(posed)
+        gpu.check_order()
+        # OpenGL counts a target's rows from below, Unreal from above: the rectangle of the depth is turned over.
+        picture = gpu.draw(stages, {"SplatPinhole": (camera.fx, camera.fy, camera.cx, camera.cy),
+                                    "TargetRect": (0, 0, *SIZE), "DepthRect": (0, 1, 1, -1)}, SIZE)
+    half = SIZE[1] // 2
+    expected = composite(render(posed, camera).rgba, (0.5,) * 3).astype(float)
+    shown = composite(picture, (0.5,) * 3).astype(float)
+    assert expected[:half].std() > 10 and expected[half:].std() > 10
+    assert np.mean((shown[:half] - expected[:half]) ** 2) < 255 ** 2 / 10 ** 5.5
+    assert (picture[half:] == 0).all(), "the wall hides nothing"
+
+
+@compiler
+@pytest.mark.parametrize("minor", (4, 5))
+def test_unreal_facing_sources_compile_against_the_signatures_they_use(tmp_path, minor):
+    assert check(PLUGIN, tmp_path, minor=minor) == ""
+
+
+def test_core_has_the_runtimes_limits():
+    text = (CORE / "Ani3DBundle.h").read_text()
+    wanted = {"WeightOne": bundle_blocks.WEIGHT_ONE, "QuatOne": bundle_blocks.QUAT_ONE,
+              "BundleVersion": bundle_file.VERSION, "MaxMetres": bundle_blocks.MAX_METRES,
+              "MaxEntries": archive.MAX_ENTRIES, "MaxEntryBytes": archive.MAX_ENTRY_BYTES,
+              "MaxTotalBytes": archive.MAX_TOTAL_BYTES, "FreeBytes": archive.FREE_BYTES, "MaxRatio": archive.MAX_RATIO}
+    for name, number in wanted.items():
+        assert eval(re.search(rf"{name} = ([^;]+);", text)[1].replace("ull", "")) == number, name
+
+
+def test_export_is_a_complete_plugin(tmp_path):
+    unreal_export.write(make_bundle(), tmp_path / "out", ExportOptions(lod=20))
+    plugin = tmp_path / "out" / "Ani3D"
+    about = json.loads((plugin / "Ani3D.uplugin").read_text())
+    for module in about["Modules"]:
+        assert (plugin / "Source" / module["Name"] / f"{module['Name']}.Build.cs").exists()
+    for file in (plugin / "Shaders" / "Private").iterdir():
+        for include in re.findall(r'#include "/Plugin/Ani3D/Private/([^"]+)"', file.read_text()):
+            assert (file.parent / include).exists(), include
+    # Every entry point that a class names is in the file it names.
+    renderer = (plugin / "Source/Ani3D/Private/Ani3DRenderer.cpp").read_text()
+    entries = re.findall(r'"/Plugin/Ani3D/Private/(\w+\.usf)", "(\w+)"', renderer)
+    texts = "".join(file.read_text() for file in (plugin / "Shaders" / "Private").iterdir())
+    assert len(entries) == 8
+    assert all((plugin / "Shaders" / "Private" / file).exists() and f" {entry}(" in texts for file, entry in entries)
+    assert read_bundle(tmp_path / "out" / "avatar.ani3d").gaussians.count == 20
+
+
+def test_shader_parameters_are_those_the_shaders_declare():
+    """A name in the parameter structs that no shader declares, or the other way round, fails only inside Unreal."""
+    renderer = (PLUGIN / "Source/Ani3D/Private/Ani3DRenderer.cpp").read_text()
+    shared = unreal_export.SOURCES.parent / "unity" / "Runtime" / "Resources"
+    structs = dict(re.findall(r"BEGIN_SHADER_PARAMETER_STRUCT\((\w+), \)(.*?)END_SHADER", renderer, re.DOTALL))
+    declared = r"^(?:RW)?(?:StructuredBuffer<\w+>|float[24]?|uint4?) (\w+)(?:\[\d\])?;"
+    drawing = [shared / "Ani3DSplat.hlsl", PLUGIN / "Shaders/Private/Ani3DDraw.usf"]
+    for struct, files in (("FAni3DParameters", [shared / "Ani3DKernels.hlsl"]), ("FAni3DDrawParameters", drawing)):
+        names = set(re.findall(r"SHADER_PARAMETER\w*\([^,]+, (\w+)", structs[struct]))
+        wanted = {name for file in files for name in re.findall(declared, file.read_text(), re.MULTILINE)}
+        assert names - {"View", "SceneTextures"} == wanted, struct
