@@ -106,6 +106,31 @@ def test_core_refuses_damaged_files_in_one_line(program, bundles, tmp_path):
 
 
 @mono
+def test_axes_face_unitys_forward_with_the_left_hand_on_the_left(program, tmp_path):
+    # A figure turned by 90 degrees about +Y in Unity (forward becomes +X), 2 m along +X; a camera 3 m in front of it,
+    # looking back, level with 1 m. Unity's camera space is right, up, backward.
+    local_to_world, world_to_camera = np.eye(4), np.eye(4)
+    local_to_world[:3, :3] = np.stack([[0, 0, -1], [0, 1, 0], [1, 0, 0]], axis=1)
+    local_to_world[:3, 3] = (2, 0, 0)
+    forward, up = np.array([-1.0, 0, 0]), np.array([0, 1.0, 0])
+    # In Unity's left-handed space right is up x forward by the numbers of the cross product.
+    right = np.cross(up, forward)
+    world_to_camera[:3, :3] = np.stack([right, up, -forward])
+    world_to_camera[:3, 3] = -world_to_camera[:3, :3] @ (5, 1, 0)
+    ours = orbit_camera(np.array([0, 1.0, 0]), azimuth=0.0, elevation=0.0, distance=3.0, fov_y=0.9, size=SIZE)
+    near, far = 0.1, 100.0
+    projection = np.diag([2 * ours.fx / SIZE[0], 2 * ours.fy / SIZE[1], -(far + near) / (far - near), 0])
+    projection[2, 3], projection[3, 2] = -2 * far * near / (far - near), -1
+    (tmp_path / "in.f8").write_bytes(np.concatenate(
+        [local_to_world.ravel(), world_to_camera.ravel(), projection.ravel(), SIZE]).astype("<f8").tobytes())
+    subprocess.run([*program, "axes", str(tmp_path)], check=True)
+    rows = np.frombuffer((tmp_path / "rows.f4").read_bytes(), "<f4").reshape(3, 4)
+    pinhole = np.frombuffer((tmp_path / "pinhole.f4").read_bytes(), "<f4")
+    np.testing.assert_allclose(rows, ours.T_camera_world[:3], atol=1e-6)
+    np.testing.assert_allclose(pinhole, (ours.fx, ours.fy, ours.cx, ours.cy), rtol=1e-6)
+
+
+@mono
 @shader
 @pytest.mark.parametrize("kind", KINDS)
 def test_compute_shader_poses_as_the_player_does(kind, bundles, dumped, context):

@@ -14,6 +14,7 @@ static class Dump
 
     static int Main(string[] arguments)
     {
+        if (arguments[0] == "axes") return Camera(arguments);
         Bundle bundle;
         try
         {
@@ -60,6 +61,27 @@ static class Dump
             Write(prefix + "log_scales.f4", Part(decoder.LogScales, 3 * count));
         }
         Console.WriteLine($"{bundle.Name}|{bundle.Rig.JointNames[1]}|{clip.Name}|{clip.Duration:R}");
+        return 0;
+    }
+
+    /// <summary>Dump axes FOLDER: rows.f4 and pinhole.f4 of the 48 doubles and two sizes in FOLDER/in.f8.</summary>
+    static int Camera(string[] arguments)
+    {
+        folder = arguments[1];
+        var values = new double[50];
+        Buffer.BlockCopy(File.ReadAllBytes(Path.Combine(folder, "in.f8")), 0, values, 0, 400);
+        var matrices = new double[3][];
+        for (int i = 0; i < 3; i++)
+        {
+            matrices[i] = new double[16];
+            Array.Copy(values, 16 * i, matrices[i], 0, 16);
+        }
+        var rows = new float[12];
+        var pinhole = new float[4];
+        Axes.ViewRows(matrices[0], matrices[1], rows);
+        Axes.Pinhole(matrices[2], (int)values[48], (int)values[49], pinhole);
+        Write("rows.f4", rows);
+        Write("pinhole.f4", pinhole);
         return 0;
     }
 

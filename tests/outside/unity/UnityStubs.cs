@@ -67,15 +67,12 @@ namespace UnityEngine
     public struct Pose { }
     public struct Matrix4x4
     {
-        public float m00, m11, m02, m12;
         public float this[int row, int column] { get => 0; set { } }
         public static Matrix4x4 identity => default(Matrix4x4);
         public Quaternion rotation => default(Quaternion);
         public Vector3 lossyScale => default(Vector3);
         public Vector4 GetColumn(int index) => default(Vector4);
-        public Vector4 GetRow(int index) => default(Vector4);
         public Vector3 MultiplyPoint3x4(Vector3 point) => point;
-        public static Matrix4x4 Scale(Vector3 vector) => default(Matrix4x4);
         public static Matrix4x4 operator *(Matrix4x4 a, Matrix4x4 b) => a;
     }
     public struct Bounds { public Bounds(Vector3 center, Vector3 size) { } }

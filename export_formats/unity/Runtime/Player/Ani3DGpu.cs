@@ -29,7 +29,8 @@ namespace Ani3D
         readonly float[] jointRows;
         readonly int movingCount, pose, project, clear, count, scan, scatter;
         readonly float radius;
-        readonly float[] growthOf = new float[1];
+        readonly float[] rows = new float[12], pinholeValues = new float[4];
+        float growth;
         GraphicsBuffer joints, steps;
         Vector3 root;
         int growthCount = -1;
@@ -95,13 +96,13 @@ namespace Ani3D
             if (growthCount != shownCount)
             {
                 growthCount = shownCount;
-                growthOf[0] = Decoder.LevelGrowth(bundle.Gaussians, shownCount);
+                growth = Decoder.LevelGrowth(bundle.Gaussians, shownCount);
             }
             shader.SetInts("ListEnds", frame.Ends);
             shader.SetInt("Count", shownCount);
             shader.SetInt("MovingCount", residual ? movingCount : 0);
             shader.SetFloat("Turn", frame.Turn);
-            shader.SetFloat("Growth", growthOf[0]);
+            shader.SetFloat("Growth", growth);
             foreach (KeyValuePair<string, GraphicsBuffer> input in inputs)
                 if (input.Key != "Colors") shader.SetBuffer(pose, input.Key, input.Value);
             shader.SetBuffer(pose, "Joints", joints);
@@ -117,18 +118,17 @@ namespace Ani3D
         {
             if (Count == 0) return;
             CameraView view = ViewOf(camera);
-            Vector2 size = new Vector2(camera.pixelWidth, camera.pixelHeight);
-            Matrix4x4 projection = camera.projectionMatrix;
-            var pinhole = new Vector4(0.5f * size.x * projection.m00, 0.5f * size.y * projection.m11,
-                0.5f * size.x * (1 - projection.m02), 0.5f * size.y * (1 + projection.m12));
-            // Unity's view space looks along -z with y up; ours along z with y down. The avatar's x is mirrored.
-            Matrix4x4 rows = Matrix4x4.Scale(new Vector3(1, -1, -1)) * camera.worldToCameraMatrix * worldFromUnityLocal *
-                             Matrix4x4.Scale(new Vector3(-1, 1, 1));
+            Axes.ViewRows(Values(worldFromUnityLocal), Values(camera.worldToCameraMatrix), rows);
+            Axes.Pinhole(Values(camera.projectionMatrix), camera.pixelWidth, camera.pixelHeight, pinholeValues);
+            var pinhole = new Vector4(pinholeValues[0], pinholeValues[1], pinholeValues[2], pinholeValues[3]);
+            var viewRows = new Vector4[3];
+            for (int r = 0; r < 3; r++)
+                viewRows[r] = new Vector4(rows[4 * r], rows[4 * r + 1], rows[4 * r + 2], rows[4 * r + 3]);
             float scale = worldFromUnityLocal.lossyScale.magnitude / Mathf.Sqrt(3);
             float middle = -(camera.worldToCameraMatrix * worldFromUnityLocal).MultiplyPoint3x4(root).z;
-            shader.SetVectorArray("ViewRows", new[] { rows.GetRow(0), rows.GetRow(1), rows.GetRow(2) });
+            shader.SetVectorArray("ViewRows", viewRows);
             shader.SetVector("Pinhole", pinhole);
-            shader.SetVector("ImageSize", size);
+            shader.SetVector("ImageSize", new Vector2(camera.pixelWidth, camera.pixelHeight));
             shader.SetVector("DepthRange", new Vector2(Mathf.Max(middle - radius * scale, 0), middle + radius * scale));
             SetPosed(project);
             shader.SetBuffer(project, "Splats", view.Splats);
@@ -208,6 +208,13 @@ namespace Ani3D
                 farthest = Math.Max(farthest, squares);
             }
             return (float)(2 * Math.Sqrt(farthest) + 0.1);
+        }
+
+        static double[] Values(Matrix4x4 matrix)
+        {
+            var values = new double[16];
+            for (int i = 0; i < 16; i++) values[i] = matrix[i / 4, i % 4];
+            return values;
         }
 
         void SetPosed(int kernel)
