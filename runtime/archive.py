@@ -127,10 +127,12 @@ def _file_content(path: Path) -> bytes:
 
 def _check_structure(path: Path, content: bytes, archive: zipfile.ZipFile) -> None:
     """Raise unless entries fill the file from its first byte to its last, within the limits."""
-    signature, *_, directory_bytes, directory_start, comment = _END_RECORD.unpack(content[-_END_RECORD.size:])
+    signature, *counts, directory_bytes, directory_start, comment = _END_RECORD.unpack(content[-_END_RECORD.size:])
     if signature != b"PK\x05\x06" or comment:
         raise InputError(f"{path}: is cut off, or has bytes after its end; copy it again")
     infos = archive.infolist()
+    if counts != [0, 0, len(infos), len(infos)]:
+        raise InputError(f"{path}: its end counts {counts[3]} entries, there are {len(infos)}")
     if len(infos) > MAX_ENTRIES:
         raise InputError(f"{path}: {len(infos)} entries, at most {MAX_ENTRIES} are read")
     names = [info.filename for info in infos]
