@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,20 @@ def load_saved_avatar(path: Path) -> Avatar:
         name=str(arrays["name"]), licence=str(arrays["licence"]), rig=Rig(**rig), body=_mesh(arrays, "body"),
         gaussians=GaussianSet(**{f.name: arrays[f"gaussians.{f.name}"] for f in fields(GaussianSet)}),
         garments=tuple(garments))
+
+
+def save_gaussians(path: Path, gaussians: GaussianSet, rig: Rig) -> None:
+    """Write Gaussians with their binding."""
+    np.savez(path, **{f.name: getattr(gaussians, f.name) for f in fields(GaussianSet)},
+             skin_joints=rig.skin_joints, skin_weights=rig.skin_weights)
+
+
+def load_gaussians(path: Path, rig: Rig) -> tuple[GaussianSet, Rig]:
+    """Read what `save_gaussians` wrote; the skeleton is that of `rig`."""
+    with np.load(path, allow_pickle=False) as data:
+        arrays = dict(data)
+    binding = {name: arrays.pop(name) for name in ("skin_joints", "skin_weights")}
+    return GaussianSet(**arrays), replace(rig, **binding)
 
 
 def save_motion(path: Path, motion: Motion) -> None:

@@ -13,7 +13,14 @@ import numpy as np
 
 from baker import cloth
 from baker.avatar import Avatar
-from baker.avatar_file import load_saved_avatar, load_saved_motion, save_avatar, save_motion
+from baker.avatar_file import (
+    load_gaussians,
+    load_saved_avatar,
+    load_saved_motion,
+    save_avatar,
+    save_gaussians,
+    save_motion,
+)
 from baker.avatars import load_avatar
 from baker.avatars.options import AvatarOptions
 from baker.conditions import Conditions, pose_video, reference_image
@@ -176,7 +183,8 @@ class _Pipeline:
         field = stage("040_optimise", asdict(config.optimise) | self.backend, [restored],
                       lambda part: self.optimise(part, restored.path))
         offsets = stage("050_distil", asdict(config.distil), [field], lambda part: self.distil(part, field.path))
-        bundle = stage("060_bundle", {"name": bake_dir.stem}, [offsets], lambda part: self.bundle(part, offsets))
+        bundle = stage("060_bundle", {"name": bake_dir.stem}, [offsets],
+                       lambda part: self.bundle(part, field.path, offsets))
         report = stage("070_report", {"stages": [s.fingerprint for s in done]}, [bundle],
                        lambda part: write_report(part, bake_dir, config, self.request, progress=self.progress))
         return BakeResult(bundle.path / f"{bake_dir.stem}.ani3d", report.path / "report.html", tuple(done))
@@ -275,14 +283,15 @@ class _Pipeline:
                 new.append(load_video(path))
             return new
 
-        field, history = optimise(
+        learned = optimise(
             self.avatar_.gaussians, self.avatar_.rig, self.motion, videos, self.optimise_config(),
             checkpoint_dir=part, background=self.background, body=self.avatar_.body,
             **self.backend, update=None if self.prior is None else update,
             seed=self.request.seed, progress=self.progress.report)
-        field.save(part / "field.safetensors")
-        (part / "history.json").write_text(json.dumps(history), encoding="utf-8")
-        return {"iterations": self.optimise_config().iterations}
+        learned.field.save(part / "field.safetensors")
+        save_gaussians(part / "gaussians.npz", learned.gaussians, learned.rig)
+        (part / "history.json").write_text(json.dumps(learned.history), encoding="utf-8")
+        return {"iterations": self.optimise_config().iterations, "gaussians": learned.gaussians.count}
 
     def optimise_config(self) -> OptimiseConfig:
         """The settings, with more iterations for a clip longer than they are meant for."""
@@ -292,11 +301,13 @@ class _Pipeline:
 
     def distil(self, part: Path, field_dir: Path) -> dict[str, Any]:
         field = ResidualField.load(field_dir / "field.safetensors")
-        residual, metrics = distil(field, self.avatar_.gaussians, self.avatar_.rig, self.motion, self.config.distil)
+        gaussians, rig = load_gaussians(field_dir / "gaussians.npz", self.avatar_.rig)
+        residual, metrics = distil(field, gaussians, rig, self.motion, self.config.distil)
         save_residual(part / "residual.npz", residual)
         return metrics
 
-    def bundle(self, part: Path, offsets: StageResult) -> dict[str, Any]:
+    def bundle(self, part: Path, field_dir: Path, offsets: StageResult) -> dict[str, Any]:
+        gaussians, rig = load_gaussians(field_dir / "gaussians.npz", self.avatar_.rig)
         residual = load_residual(offsets.path / "residual.npz")
         metrics = {key: float(offsets.metrics[key]) for key in
                    ("position_error_mm_p99", "rotation_error_deg_p99", "psnr_db")}
@@ -304,7 +315,7 @@ class _Pipeline:
         clip = Clip(name=clip_name(self.request.motion), motion=self.motion, residual=residual)
         manifest = Manifest(name=self.avatar_.name, generator="ani3d 0.1.0", source_licence=self.avatar_.licence,
                             distillation=metrics)
-        bundle = Bundle(gaussians=self.avatar_.gaussians, rig=self.avatar_.rig, clips=(clip,), manifest=manifest)
+        bundle = Bundle(gaussians=gaussians, rig=rig, clips=(clip,), manifest=manifest)
         path = part / f"{name}.ani3d"
         blocks = write_bundle(reorder(bundle, lod_order(bundle.gaussians)), path)
         return {"bytes": path.stat().st_size, "bytes_by_block": blocks}

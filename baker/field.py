@@ -56,15 +56,16 @@ class ResidualField(nn.Module):
     """d_means, d_rotations, d_log_scales [M 3] at every frame of a clip of T frames."""
 
     def __init__(self, points: Float[np.ndarray, "M 3"], moving: Int[np.ndarray, " M"], *, frames: int,
-                 config: FieldConfig, seed: int = 0) -> None:
-        """`points` are the canonical centres [m] of the Gaussians with indices `moving`, over `frames` = T."""
+                 config: FieldConfig, seed: int = 0, bounds: tuple[np.ndarray, np.ndarray] | None = None) -> None:
+        """`points` are the canonical centres [m] of the Gaussians with indices `moving`, over `frames` = T. The
+        planes span them, or the box between the corners `bounds` [3] [m]."""
         super().__init__()
         if len(points) == 0:
             raise ValueError("a residual field needs at least one Gaussian that may move")
         self.config, self.frames = config, frames
         self.moving = np.ascontiguousarray(moving, dtype=np.int64)
         self.register_buffer("points", torch.from_numpy(np.ascontiguousarray(points, dtype=np.float32)))
-        low, high = points.min(0), points.max(0)
+        low, high = bounds or (points.min(0), points.max(0))
         # A margin of a thousandth keeps a flat or single-point set from dividing by zero.
         self.register_buffer("low", torch.from_numpy(low.astype(np.float32)))
         self.register_buffer("extent", torch.from_numpy(np.maximum(high - low, 1e-3).astype(np.float32)))
@@ -103,6 +104,18 @@ class ResidualField(nn.Module):
             Float[Tensor, "B M 3"], Float[Tensor, "B M 3"], Float[Tensor, "B M 3"]]:
         """What `forward` gives, in plain torch, on any device and in any precision."""
         return self.decode(self.features_reference(self.points, frames))
+
+    def at(self, points: Float[np.ndarray, "P 3"], moving: Int[np.ndarray, " P"]) -> ResidualField:
+        """This field at other Gaussians: the planes and the decoder are shared, not copied."""
+        low = self.low.cpu().numpy()
+        other = ResidualField(points, moving, frames=self.frames, config=self.config,
+                              bounds=(low, low + self.extent.cpu().numpy())).to(self.low.device)
+        other.low, other.extent = self.low, self.extent
+        other.space, other.time = self.space, self.time
+        other.hidden_in, other.hidden, other.out = self.hidden_in, self.hidden, self.out
+        other._fixed_points = FixedPoints(((other.points - other.low) / other.extent).cpu().numpy(),
+                                          [plane.shape[1] for plane in self.space])
+        return other
 
     def decode(self, features: Float[Tensor, "B M D"]) -> tuple[
             Float[Tensor, "B M 3"], Float[Tensor, "B M 3"], Float[Tensor, "B M 3"]]:
@@ -161,6 +174,7 @@ class ResidualField(nn.Module):
             field = ResidualField(tensors["points"].numpy(), tensors.pop("moving").numpy(),
                                   frames=int(metadata["frames"]), config=config)
             field.load_state_dict(tensors)
+            field = field.at(field.points.numpy(), field.moving)
         except (KeyError, ValueError, RuntimeError) as error:
             raise InputError(f"{path}: is no residual field of this version ({type(error).__name__}); "
                              f"run the optimisation again") from error

@@ -105,17 +105,17 @@ def picture_scores(made: Layers, true: Layers, rigid: Layers) -> dict[str, float
 
 
 def space_scores(pose_at: PoseAt, truth: Truth) -> dict[str, float]:
-    """The part of `Scores` that is measured in space."""
-    gaussians = truth.avatar.gaussians
-    garment = np.flatnonzero(gaussians.labels == Label.GARMENT)
-    first, second, rest = _neighbours(gaussians, garment)
+    """The part of `Scores` that is measured in space. The first Gaussians are the truth's; more may follow."""
+    rest = truth.avatar.gaussians
+    first, second, apart = _neighbours(rest, np.flatnonzero(rest.labels == Label.GARMENT))
     distances, stretches, floaters = [], [], 0
     for frame in range(0, truth.motion.frames, SPACE_EVERY):
-        means = pose_at(frame).means.astype(np.float64)
-        away = distance_to_cloth(means[garment], truth, frame)
+        gaussians = pose_at(frame)
+        means = gaussians.means.astype(np.float64)
+        away = distance_to_cloth(means[gaussians.labels == Label.GARMENT], truth, frame)
         distances.append(away)
         floaters = max(floaters, int((away > FLOATER_DISTANCE).sum()))
-        stretches.append(np.abs(np.linalg.norm(means[first] - means[second], axis=1) / rest - 1))
+        stretches.append(np.abs(np.linalg.norm(means[first] - means[second], axis=1) / apart - 1))
     away, stretch = np.concatenate(distances), np.concatenate(stretches)
     return {"distance_cm_mean": 100 * float(away.mean()), "distance_cm_p95": 100 * float(np.percentile(away, 95)),
             "stretch_percent_p99": 100 * float(np.percentile(stretch, 99)), "floaters": floaters}

@@ -28,15 +28,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
-from scipy.spatial import cKDTree
+from jaxtyping import Bool, Int
 from torch import Tensor
 
-from baker import losses, silhouette
+from baker import density, losses, silhouette
 from baker.avatar import SkinnedMesh
 from baker.contact import BodyContact
 from baker.field import FieldConfig, ResidualField, load_tensors, one_thread, save_tensors
-from baker.posing import PoseTables, pose, pose_tables
+from baker.posed_scene import ClothPairs, PosedScene
 from baker.rasterisers import load as load_rasteriser
 from baker.videos import PoseAt, Video
 from runtime.errors import InputError
@@ -112,6 +111,14 @@ class OptimiseConfig:
     """Weight of |1 - time plane| (4DGaussians: 1e-4)."""
     regularise_every: int = 4
     """Plane regularisers act every so many steps, weighted up: they cost as much as the field."""
+    density_rounds: int = 0
+    """How often the moving Gaussians with the largest screen-space gradients are split, evenly over the first 60 % of
+    the run (paper 4.3: adaptive density); 0 for never."""
+    density_budget: float = 1.2
+    """Moving Gaussians after all rounds, as a multiple of those before."""
+    prune_share: float = 0.6
+    """A moving Gaussian that lies outside the figure in at least this share of all pictures is dropped at the end;
+    above 1 for none. See `baker/density.py`."""
     update_every: int = 0
     """Steps between dataset updates (the paper: 5k); 0 for none."""
     checkpoint_every: int = 200
@@ -122,17 +129,30 @@ class OptimiseConfig:
     """Shape of the residual field."""
 
 
+@dataclass(frozen=True)
+class Learned:
+    """What an optimisation leaves."""
+
+    field: ResidualField
+    """The residual, on the CPU."""
+    gaussians: GaussianSet
+    """The avatar's Gaussians, some of them split or dropped."""
+    rig: Rig
+    """Their binding."""
+    history: list[dict[str, float]]
+    """One row per `record_every` steps: `iteration`, `seconds`, the total `loss` and each unweighted term."""
+
+
 def optimise(gaussians: GaussianSet, rig: Rig, motion: Motion, videos: list[Video], config: OptimiseConfig, *,
              checkpoint_dir: Path, background: tuple[float, float, float], body: SkinnedMesh | None = None,
              rasteriser: str = "cpu", device: str = "cpu", update: Update | None = None, seed: int = 0,
              progress: Callable[[int, int, str], None] | None = None,
-             ) -> tuple[ResidualField, list[dict[str, float]]]:
+             ) -> Learned:
     """Learn the residual of `motion` from `videos` of its frames over a flat sRGB `background`. `body` is the surface
     to keep out of, where the avatar has one.
 
     Continues from the checkpoint in `checkpoint_dir` when there is one; the result then equals an unbroken
-    run's bit for bit (on a CPU; gsplat's sums on a GPU have no fixed order). Returns the field, on the CPU, and the
-    history: one row per `record_every` steps with `iteration`, `seconds`, the total `loss` and each unweighted term.
+    run's bit for bit (on a CPU; gsplat's sums on a GPU have no fixed order).
 
     Raises `InputError` when nothing may move, a video does not fit the motion, or the checkpoint belongs to
     another configuration.
@@ -154,7 +174,7 @@ def optimise(gaussians: GaussianSet, rig: Rig, motion: Motion, videos: list[Vide
         run.save()
     if progress:
         progress(config.iterations, config.iterations, "learning the residual")
-    return run.field.cpu(), run.history
+    return run.result()
 
 
 def pose_with_field(field: ResidualField, gaussians: GaussianSet, rig: Rig, motion: Motion) -> PoseAt:
@@ -176,18 +196,15 @@ class _Run:
         self.config, self.videos, self.update, self.seed = config, videos, update, seed
         self.checkpoint = checkpoint
         self.device = torch.device(device)
-        self.scene = _Scene(gaussians, rig, motion, self.device)
-        self.rasterise = load_rasteriser(rasteriser)
-        self.background = torch.tensor(background, dtype=torch.float32, device=self.device)
-        moving = self.scene.moving
+        self.motion, self.body = motion, body
+        moving = np.flatnonzero(gaussians.may_move)
         self.field = ResidualField(gaussians.means[moving], moving, frames=motion.frames, config=config.field,
                                    seed=seed).to(self.device)
-        self.pairs = _Pairs(gaussians, moving, config.neighbours, self.device)
+        self.splits: list[np.ndarray] = []
+        self.take(gaussians, rig)
+        self.rasterise = load_rasteriser(rasteriser)
+        self.background = torch.tensor(background, dtype=torch.float32, device=self.device)
         self.cloth: dict[tuple[str, int], np.ndarray] = {}
-        self.contact = None
-        if body is not None and config.contact:
-            self.contact = BodyContact(body, rig, motion, rest_means=gaussians.means[moving], rows=moving,
-                                       clearance=config.clearance)
         self.lpips = _load_lpips(config, self.device)
         planes = [*self.field.space, *self.field.time]
         decoder = [p for layer in (self.field.hidden_in, self.field.hidden, self.field.out)
@@ -197,16 +214,58 @@ class _Run:
         # eps far below any gradient's size: planes see small ones, and 1e-8 would slow them (4DGaussians: 1e-15).
         self.adam = torch.optim.AdamW([{"params": planes}, {"params": decoder}], betas=(0.9, 0.99), eps=1e-15,
                                       weight_decay=config.weight_decay, fused=True)
-        self.pose_at = pose_with_field(self.field, gaussians, rig, motion)
         self.iteration, self.round = 0, 0
         self.history: list[dict[str, float]] = []
         self.pending: list[dict[str, float]] = []
         self.seconds_before, self.started = 0.0, time.monotonic()
         self.fingerprint = hashlib.sha256(json.dumps(
-            [asdict(config), seed, motion.frames, len(moving), list(background), rasteriser, device],
+            [asdict(config), seed, motion.frames, int(gaussians.may_move.sum()), list(background), rasteriser, device],
             sort_keys=True).encode()).hexdigest()
         if checkpoint.exists():
             self.load()
+
+    def take(self, gaussians: GaussianSet, rig: Rig) -> None:
+        """Go on with these Gaussians; the field stays what it is."""
+        self.gaussians, self.rig = gaussians, rig
+        self.scene = PosedScene(gaussians, rig, self.motion, self.device)
+        moving = self.scene.moving
+        self.field = self.field.at(gaussians.means[moving], moving)
+        self.pairs = ClothPairs(gaussians, moving, self.config.neighbours, self.device)
+        self.contact = None
+        if self.body is not None and self.config.contact:
+            self.contact = BodyContact(self.body, rig, self.motion, rest_means=gaussians.means[moving], rows=moving,
+                                       clearance=self.config.clearance)
+        self.pose_at = pose_with_field(self.field, gaussians, rig, self.motion)
+        self.screen_gradients = torch.zeros(gaussians.count, device=self.device)
+
+    def split(self, rows: Int[np.ndarray, " S"]) -> None:
+        """Put two Gaussians in the place of each of the rows."""
+        self.splits.append(rows)
+        self.take(*density.split(self.gaussians, self.rig, rows))
+
+    def split_now(self) -> None:
+        """A round of adaptive density, where one is due at this step."""
+        config = self.config
+        due = [round(0.6 * config.iterations * (k + 1) / config.density_rounds) for k in range(config.density_rounds)]
+        if len(self.splits) < len(due) and self.iteration == due[len(self.splits)]:
+            rank = torch.zeros(self.gaussians.count)
+            rank[self.scene.moving] = self.screen_gradients.cpu()[self.scene.still_count:]
+            first = int(self.gaussians.may_move.sum()) - sum(map(len, self.splits))
+            count = round(first * max(config.density_budget - 1, 0) / config.density_rounds)
+            self.split(density.most(rank.numpy(), count))
+
+    def result(self) -> Learned:
+        """The field and the avatar, without what never lies on the figure."""
+        if self.config.prune_share <= 1:
+            rows = self.scene.moving
+            figures = [[silhouette.figure(frame, tuple(self.background.tolist())) for frame in video.rgb]
+                       for video in self.videos]
+            share = density.share_outside(lambda t: self.pose_at(t).means[rows], self.videos, figures)
+            lost = rows[share >= self.config.prune_share]
+            # Were all of them lost, the videos would be of something else; then nothing is known of any.
+            if 0 < len(lost) < len(rows):
+                self.take(*density.drop(self.gaussians, self.rig, lost))
+        return Learned(field=self.field.cpu(), gaussians=self.gaussians, rig=self.rig, history=self.history)
 
     def step(self) -> None:
         """One optimiser step; before it, a dataset update or a checkpoint where one is due."""
@@ -217,6 +276,8 @@ class _Run:
             self.videos += self.update(self.round, self.pose_at)
         elif self.iteration and self.iteration % config.checkpoint_every == 0:
             self.save()
+        if config.density_rounds:
+            self.split_now()
         self.adam.zero_grad()
         frame, chosen = self.pick(self.iteration)
         d_means, d_rotations, d_log_scales = (o[0] for o in self.field(torch.tensor([float(frame)])))
@@ -251,7 +312,8 @@ class _Run:
     def view_terms(self, video: Video, frame: int, world: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
         """The unweighted terms of the loss on one picture."""
         config = self.config
-        image, alpha, _, _ = self.rasterise(*world, self.scene.opacities, self.scene.channels, video.cameras[frame])
+        image, alpha, _, _ = self.rasterise(*world, self.scene.opacities, self.scene.channels, video.cameras[frame],
+                                            screen_gradients=self.screen_gradients if config.density_rounds else None)
         color = image[..., :3] + (1 - alpha)[..., None] * self.background
         target = torch.from_numpy(video.rgb[frame]).to(self.device).float() / 255
         terms = {"l1": losses.l1(color, target)}
@@ -324,8 +386,11 @@ class _Run:
         for i, parameter in enumerate(self.parameters):
             for key, value in self.adam.state[parameter].items():
                 tensors[f"adam.{i}.{key}"] = value
+        tensors["screen_gradients"] = self.screen_gradients
+        tensors |= {f"split.{k}": torch.from_numpy(rows) for k, rows in enumerate(self.splits)}
         state = {"iteration": self.iteration, "round": self.round, "fingerprint": self.fingerprint,
-                 "history": self.history, "pending": self.pending, "seconds": self.seconds()}
+                 "splits": len(self.splits), "history": self.history, "pending": self.pending,
+                 "seconds": self.seconds()}
         save_tensors(self.checkpoint, tensors, {"state": json.dumps(state)})
 
     def load(self) -> None:
@@ -334,6 +399,9 @@ class _Run:
         state = json.loads(metadata.get("state", "{}"))
         if state.get("fingerprint") != self.fingerprint:
             raise InputError(f"{self.checkpoint}: belongs to other settings; delete it to start again")
+        for k in range(state["splits"]):
+            self.split(tensors[f"split.{k}"].numpy())
+        self.screen_gradients = tensors["screen_gradients"].to(self.device)
         self.field.load_state_dict({key[6:]: value for key, value in tensors.items() if key.startswith("field.")})
         for key, value in tensors.items():
             if key.startswith("adam."):
@@ -346,75 +414,6 @@ class _Run:
         for finished in range(1, self.round + 1):
             assert self.update is not None
             self.videos += self.update(finished, self.pose_at)
-
-
-class _Scene:
-    """The avatar for the rasteriser: still Gaussians first, then the moving ones. Poses are made at first use."""
-
-    def __init__(self, gaussians: GaussianSet, rig: Rig, motion: Motion, device: torch.device) -> None:
-        self.device = device
-        self.moving, still = np.flatnonzero(gaussians.may_move), np.flatnonzero(~gaussians.may_move)
-        self.still_count = len(still)
-        self.rig, self.motion, self.still = rig, motion, still
-        order = np.concatenate([still, self.moving])
-        colors = np.concatenate([gaussians.colors, (~gaussians.may_move)[:, None]], axis=1)[order]
-        self.channels = torch.from_numpy(colors.astype(np.float32)).to(device)
-        """RGB and whether the Gaussian is preserved."""
-        self.opacities = torch.from_numpy(gaussians.opacities[order]).to(device)
-        self.rest, self.rest_still = (
-            tuple(torch.from_numpy(np.ascontiguousarray(value[rows])).to(device) for value in
-                  (gaussians.means, gaussians.quats_wxyz, gaussians.log_scales)) for rows in (self.moving, still))
-        self.still_scales = torch.exp(self.rest_still[2])
-        self.tables: dict[int, tuple[PoseTables, Tensor, Tensor]] = {}
-
-    def posed(self, frame: int, d_means: Tensor, d_rotations: Tensor, d_log_scales: Tensor) -> tuple[
-            Float[Tensor, "N 3"], Float[Tensor, "N 4"], Float[Tensor, "N 3"]]:
-        """World means, quaternions and scales at a frame; the gradient runs through the moving ones only."""
-        if frame not in self.tables:
-            self.tables[frame] = self._tables(frame)
-        tables, still_means, still_quats = self.tables[frame]
-        means, quats, scales = pose(*self.rest, d_means, d_rotations, d_log_scales, tables.blended[0],
-                                    tables.turn_quats[0])
-        return (torch.cat([still_means, means]), torch.cat([still_quats, quats]),
-                torch.cat([self.still_scales, scales]))
-
-    def _tables(self, frame: int) -> tuple[PoseTables, Tensor, Tensor]:
-        still = pose_tables(self.rig, self.motion, frames=[frame], rows=self.still, device=self.device)
-        zero = torch.zeros_like(self.rest_still[0])
-        means, quats, _ = pose(*self.rest_still, zero, zero, zero, still.blended[0], still.turn_quats[0])
-        moving = pose_tables(self.rig, self.motion, frames=[frame], rows=self.moving, device=self.device)
-        return moving, means, quats
-
-
-class _Pairs:
-    """Neighbours on the same kind of cloth in the rest pose: the nearest, the 2nd, 4th, 8th ... of each Gaussian,
-    so that both a crease and a whole panel resist stretching."""
-
-    def __init__(self, gaussians: GaussianSet, moving: np.ndarray, neighbours: int, device: torch.device) -> None:
-        first, second = [], []
-        for label in np.unique(gaussians.labels[moving]):
-            rows = np.flatnonzero(gaussians.labels[moving] == label)
-            ranks = [2 ** i for i in range(neighbours) if 2 ** i < len(rows)]
-            if not ranks:
-                continue
-            _, near = cKDTree(gaussians.means[moving][rows]).query(gaussians.means[moving][rows], k=ranks[-1] + 1)
-            first.append(np.repeat(rows, len(ranks)))
-            second.append(rows[near[:, ranks].reshape(-1)])
-        pairs = np.concatenate([np.stack([np.concatenate(part) if part else np.zeros(0, np.int64)
-                                          for part in (first, second)])], axis=1)
-        rest = gaussians.means[moving][pairs[0]] - gaussians.means[moving][pairs[1]]
-        self.first, self.second = torch.from_numpy(pairs[0]).to(device), torch.from_numpy(pairs[1]).to(device)
-        # 2 mm under the root: coincident Gaussians have no direction, and a millimetre means nothing to them.
-        self.floor = 0.002 ** 2
-        self.rest = torch.from_numpy(np.sqrt((rest.astype(np.float32) ** 2).sum(1) + self.floor)).to(device)
-
-    def stretch(self, points: Float[Tensor, "M 3"]) -> Float[Tensor, ""]:
-        """Mean squared relative change of the pairs' distances."""
-        if len(self.first) == 0:
-            return torch.zeros(())
-        apart = points.index_select(0, self.first) - points.index_select(0, self.second)
-        distance = torch.sqrt((apart * apart).sum(1) + self.floor)
-        return ((distance - self.rest) / self.rest).square().mean()
 
 
 def _load_lpips(config: OptimiseConfig, device: torch.device) -> losses.Lpips | None:

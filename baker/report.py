@@ -194,7 +194,8 @@ def off_list(config: BakeConfig, request: Any) -> str:
     """What this bake did without, and why."""
     notes = [] if config.optimise.lpips_weights else [
         "LPIPS: its network's weights were not given (optimise.lpips_weights)."]
-    notes.append("Densification and pruning of Gaussians: not part of this version.")
+    if config.optimise.density_rounds <= 0:
+        notes.append("Adaptive density: optimise.density_rounds is 0.")
     if request.supervision == "simulation":
         notes.append("Video prior and dataset update: the supervision was a simulation.")
     elif config.optimise.update_every <= 0:

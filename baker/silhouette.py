@@ -28,10 +28,15 @@ NEAR_PLANE = 0.1
 
 def cloth_pixels(rgb: UInt8[np.ndarray, "H X 3"], preserved: UInt8[np.ndarray, "H X"],
                  background: tuple[float, float, float]) -> Bool[np.ndarray, "H X"]:
-    """Pixels of the figure on a flat sRGB background that show nothing preserved; specks are left out, holes
-    filled (cloth may have the background's colour)."""
+    """Pixels of the figure that show nothing preserved."""
+    return figure(rgb, background) & (preserved < PRESERVED)
+
+
+def figure(rgb: UInt8[np.ndarray, "H X 3"], background: tuple[float, float, float]) -> Bool[np.ndarray, "H X"]:
+    """Pixels of the figure on a flat sRGB background; specks are left out, holes filled (cloth may have the
+    background's colour)."""
     apart = np.abs(rgb / 255.0 - np.asarray(background)).max(-1) > THRESHOLD
-    return binary_fill_holes(binary_opening(apart)) & (preserved < PRESERVED)
+    return binary_fill_holes(binary_opening(apart))
 
 
 def uncovered(means: Float[Tensor, "M 3"], camera: Camera, cloth: Bool[np.ndarray, "H X"]) -> Float[Tensor, ""]:

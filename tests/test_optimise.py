@@ -11,7 +11,8 @@ import torch
 
 from baker import optimise as module
 from baker.field import FieldConfig, ResidualField
-from baker.optimise import CHECKPOINT, OptimiseConfig, optimise, pose_with_field
+from baker.optimise import CHECKPOINT, Learned, OptimiseConfig, optimise, pose_with_field
+from baker.posed_scene import ClothPairs
 from baker.trajectories import diagonal, root_targets
 from baker.videos import PoseAt, Video, psnr, render_video
 from runtime import rotations
@@ -81,18 +82,18 @@ def videos() -> list[Video]:
     return [video(azimuth) for azimuth in (0.0, math.pi / 2, math.pi, 3 * math.pi / 2)]
 
 
-def learn(folder: Path, config: OptimiseConfig = FAST, **options: object) -> tuple[ResidualField, list]:
+def learn(folder: Path, config: OptimiseConfig = FAST, **options: object) -> Learned:
     folder.mkdir(exist_ok=True)
     return optimise(*figure(), videos(), config, checkpoint_dir=folder, background=GRAY, **options)
 
 
 @functools.cache
-def unbroken(folder: Path) -> tuple[ResidualField, list]:
+def unbroken(folder: Path) -> Learned:
     return learn(folder)
 
 
 @pytest.fixture(scope="module")
-def learned(tmp_path_factory: pytest.TempPathFactory) -> tuple[ResidualField, list]:
+def learned(tmp_path_factory: pytest.TempPathFactory) -> Learned:
     return unbroken(tmp_path_factory.mktemp("unbroken"))
 
 
@@ -100,8 +101,8 @@ def equal_bits(a: ResidualField, b: ResidualField) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
 
 
-def test_learning_brings_seen_and_unseen_views_to_the_truth(learned: tuple[ResidualField, list]) -> None:
-    field, history = learned
+def test_learning_brings_seen_and_unseen_views_to_the_truth(learned: Learned) -> None:
+    field, history = learned.field, learned.history
     # An azimuth between the trained ones, through the same clip.
     for azimuth, gain in ((0.0, 6.0), (0.9, 5.0)):
         truth, coarse = video(azimuth), video(azimuth, truth=False)
@@ -111,10 +112,10 @@ def test_learning_brings_seen_and_unseen_views_to_the_truth(learned: tuple[Resid
     assert [row["iteration"] for row in history] == list(range(20, 161, 20))
 
 
-def test_only_gaussians_that_may_move_do(learned: tuple[ResidualField, list]) -> None:
+def test_only_gaussians_that_may_move_do(learned: Learned) -> None:
     gaussians, rig, motion = figure()
     still = ~gaussians.may_move
-    moved = pose_with_field(learned[0], gaussians, rig, motion)(3)
+    moved = pose_with_field(learned.field, gaussians, rig, motion)(3)
     rigid = pose_gaussians(gaussians, rig, motion, 3)
     np.testing.assert_array_equal(moved.means[still], rigid.means[still])
     assert np.abs(moved.means - rigid.means)[~still].max() > 0.01
@@ -122,7 +123,7 @@ def test_only_gaussians_that_may_move_do(learned: tuple[ResidualField, list]) ->
 
 @pytest.mark.parametrize("kill_at", [3, 97])
 def test_killed_and_resumed_run_equals_an_unbroken_one_bit_for_bit(
-        learned: tuple[ResidualField, list], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int) -> None:
+        learned: Learned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int) -> None:
     step, steps = module._Run.step, []
 
     def dying(run: module._Run) -> None:
@@ -138,11 +139,12 @@ def test_killed_and_resumed_run_equals_an_unbroken_one_bit_for_bit(
     with monkeypatch.context() as patch:
         again: list[int] = []
         patch.setattr(module._Run, "step", lambda run: (again.append(run.iteration), step(run))[1])
-        field, history = learn(tmp_path)
+        resumed = learn(tmp_path)
+        field, history = resumed.field, resumed.history
     assert again[0] == kill_at // 40 * 40, "the run began somewhere else than at its last checkpoint"
-    assert equal_bits(field, learned[0])
+    assert equal_bits(field, learned.field)
     drop = [{key: value for key, value in row.items() if key != "seconds"} for row in history]
-    assert drop == [{key: value for key, value in row.items() if key != "seconds"} for row in learned[1]]
+    assert drop == [{key: value for key, value in row.items() if key != "seconds"} for row in learned.history]
 
 
 def test_dataset_update_is_called_once_a_round_and_resumes_bit_for_bit(
@@ -154,7 +156,7 @@ def test_dataset_update_is_called_once_a_round_and_resumes_bit_for_bit(
         calls.append((round_index, float(np.abs(pose_at(2).means).sum())))
         return [video(0.3 * round_index)]
 
-    whole, _ = learn(tmp_path / "whole", config, update=update)
+    whole = learn(tmp_path / "whole", config, update=update)
     assert [index for index, _ in calls] == [1, 2] and calls[0][1] != calls[1][1]
     step = module._Run.step
 
@@ -167,8 +169,53 @@ def test_dataset_update_is_called_once_a_round_and_resumes_bit_for_bit(
         patch.setattr(module._Run, "step", dying)
         with pytest.raises(Stop):
             learn(tmp_path / "broken", config, update=update)
-    broken, _ = learn(tmp_path / "broken", config, update=update)
-    assert equal_bits(broken, whole)
+    broken = learn(tmp_path / "broken", config, update=update)
+    assert equal_bits(broken.field, whole.field)
+
+
+def test_adaptive_density_stays_in_its_budget_and_resumes_bit_for_bit(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace(FAST, iterations=40, density_rounds=2, density_budget=1.1, checkpoint_every=7)
+    gaussians, _, _ = figure()
+    whole = learn(tmp_path / "whole", config)
+    added = whole.gaussians.count - gaussians.count
+    assert added == 2 * round(0.05 * gaussians.may_move.sum())
+    assert whole.gaussians.may_move[-added:].all() and len(whole.rig.skin_weights) == whole.gaussians.count
+    np.testing.assert_array_equal(whole.field.moving, np.flatnonzero(whole.gaussians.may_move))
+    step = module._Run.step
+
+    def dying(run: module._Run) -> None:
+        if run.iteration == 34:
+            raise Stop
+        step(run)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module._Run, "step", dying)
+        with pytest.raises(Stop):
+            learn(tmp_path / "broken", config)
+    broken = learn(tmp_path / "broken", config)
+    assert equal_bits(broken.field, whole.field)
+    for name in ("means", "log_scales"):
+        np.testing.assert_array_equal(getattr(broken.gaussians, name), getattr(whole.gaussians, name))
+
+
+def test_planted_floaters_are_dropped_and_cloth_is_kept(tmp_path: Path) -> None:
+    gaussians, rig, motion = figure()
+    planted = np.flatnonzero(gaussians.may_move)[[3, 50, 200]]
+    means = gaussians.means.copy()
+    means[planted] += np.float32([[1.2, 0.5, 0], [-1.1, 0.2, 0.3], [0.2, 1.3, 1.0]])
+    with_floaters = replace(gaussians, means=means)
+    result = optimise(with_floaters, rig, motion, videos(), replace(FAST, iterations=5), checkpoint_dir=tmp_path,
+                      background=GRAY)
+    kept = np.delete(np.arange(gaussians.count), planted)
+    np.testing.assert_array_equal(result.gaussians.means, with_floaters.means[kept])
+    np.testing.assert_array_equal(result.rig.skin_weights, rig.skin_weights[kept])
+    np.testing.assert_array_equal(result.field.moving, np.flatnonzero(result.gaussians.may_move))
+    result.field.save(tmp_path / "field.safetensors")
+    again = ResidualField.load(tmp_path / "field.safetensors")
+    with torch.no_grad():
+        for mine, loaded in zip(result.field(torch.tensor([2.0])), again(torch.tensor([2.0])), strict=True):
+            torch.testing.assert_close(mine, loaded, rtol=0, atol=0)
 
 
 def test_every_frame_is_drawn_once_before_any_repeats_and_no_video_twice_in_a_step(tmp_path: Path) -> None:
@@ -205,7 +252,7 @@ def test_unfit_input_is_refused_at_the_door(tmp_path: Path) -> None:
 def test_isometry_is_zero_on_a_rigid_turn_and_counts_a_stretch() -> None:
     gaussians, _, _ = figure()
     moving = np.flatnonzero(gaussians.may_move)
-    pairs = module._Pairs(gaussians, moving, 4, torch.device("cpu"))
+    pairs = ClothPairs(gaussians, moving, 4, torch.device("cpu"))
     rest = torch.from_numpy(gaussians.means[moving])
     turn = torch.from_numpy(rotations.to_matrix(rotations.from_rotvec(np.array([0.3, 1.0, -0.4]))).astype(np.float32))
     # float32 positions of a metre: 1e-7 m of rounding on distances of centimetres, squared.
