@@ -91,7 +91,7 @@ WRITERS: dict[str, Callable[[], Writer]] = {
     "sog": _module("sog"), "sog-sequence": _sequence("sog"),
     "splat": _module("splat"),
     "glb": _module("gltf"), "glb-still": lambda: import_module("export_formats.gltf").write_still,
-    "usd": _module("usd"), "vat": _module("vat"),
+    "usd": _module("usd"), "vat": _module("vat"), "gsd": _module("gsd"),
     "web": _module("web_export"), "unity": _module("unity_export"),
     "unreal": _module("unreal_export"),
 }
