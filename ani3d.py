@@ -235,6 +235,7 @@ def add_bake_options(bake: argparse.ArgumentParser) -> None:
 def add_export_options(export: argparse.ArgumentParser) -> None:
     """Options of `ani3d export`; a format ignores what it has no use for."""
     export.add_argument("--clip", type=int, default=0, metavar="N", help="which clip (default 0)")
+    export.add_argument("--all-clips", action="store_true", help="glb: every clip, as an animation each")
     export.add_argument("--time", type=float, default=0.0, metavar="S", help="one frame: seconds into the clip")
     export.add_argument("--rest", action="store_true", help="one frame: the rest pose instead")
     export.add_argument("--frames", type=parse_range, metavar="A:B", help="frames A..B-1 only, counted at --fps")
@@ -462,9 +463,9 @@ def run_export(args: argparse.Namespace) -> None:
     from export_formats.command import as_json, as_text, export
 
     report = export(args.bundle, args.output, to=args.to, options=ExportOptions(
-        clip=args.clip, time=args.time, rest=args.rest, frames=args.frames, fps=args.fps, lod=args.lod,
-        axes=args.axes, residual=not args.rigid, sh_degree=args.sh_degree, spz_version=args.spz_version,
-        texture=args.texture))
+        clip=args.clip, all_clips=args.all_clips, time=args.time, rest=args.rest, frames=args.frames, fps=args.fps,
+        lod=args.lod, axes=args.axes, residual=not args.rigid, sh_degree=args.sh_degree,
+        spz_version=args.spz_version, texture=args.texture))
     print(json.dumps(as_json(report), indent=1) if args.json else as_text(report))
 
 

@@ -37,6 +37,8 @@ class ExportOptions:
 
     clip: int = 0
     """Which clip."""
+    all_clips: bool = False
+    """glTF: every clip, as an animation each."""
     time: int | float = 0.0
     """Single frames: seconds from the clip's first frame."""
     rest: bool = False

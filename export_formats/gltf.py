@@ -22,19 +22,19 @@ import numpy as np
 from export_formats import ExportOptions, Report
 from export_formats.axes import OURS
 from export_formats.glb import ARRAY_BUFFER, GlbBuffer
+from export_formats.gltf_targets import Target, targets_of, turns_or_scales, weights_of, write_targets
 from export_formats.sampling import sample_times, sampled_residual, selected, still
 from runtime import rotations
 from runtime.archive import write_atomically
 from runtime.errors import InputError
-from runtime.offsets import bracket
 from runtime.player import Player
 from runtime.skinning import apply_residual, local_rest_transforms
-from runtime.types import Bundle, GaussianSet, OffsetTexture, Residual, Rig
+from runtime.types import Bundle, GaussianSet, Residual, Rig
 
 EXTENSION = "KHR_gaussian_splatting"
 LOST_STILL = ("the rig, the motion and the labels: one frame is written",)
 OPENS_WITH_STILL = "PlayCanvas, three.js (r187, WebGPURenderer), Babylon.js 9, Cesium, UnitySplats; others show points"
-OPENS_WITH = ("any glTF player that skins and morphs points, as coloured points that move (checked: Babylon.js, its "
+OPENS_WITH = ("glTF players that skin and morph points, as moving coloured points (checked: Blender; Babylon.js, its "
               "splat extension off); PlayCanvas, three.js, Babylon.js as splats at rest: none skins splats yet")
 _INFLUENCES = 4
 """Joints of one JOINTS_n attribute."""
@@ -53,111 +53,55 @@ def write_still(bundle: Bundle, path: Path, options: ExportOptions) -> Report:
 
 
 def write(bundle: Bundle, path: Path, options: ExportOptions) -> Report:
-    """A clip: splats, skin, morph targets, animation. The still rest pose with `options.rest`."""
+    """A clip, or all with `options.all_clips`: splats, skin, morph targets, animations. A still one with `rest`."""
     if options.rest:
         return write_still(bundle, path, options)
-    options = _in_our_axes(options, path)
-    bundle = selected(bundle, options)
-    times = sample_times(bundle, options)
-    residual, frames = sampled_residual(bundle, options)
-    buffer, targets = GlbBuffer(), _Targets(residual, frames, wanted=options.residual)
-    gaussians = _with_means(bundle.gaussians, residual) if options.residual else bundle.gaussians
-    primitive = _primitive(buffer, gaussians)
+    bundle = selected(bundle, _in_our_axes(options, path))
+    chosen = [replace(options, clip=clip) for clip in _clips(bundle, options)]
+    sampled = [sampled_residual(bundle, each) for each in chosen]
+    # The base may hold one clip's mean. More clips have a target each for theirs.
+    single = sampled[0][0] if len(chosen) == 1 and options.residual else None
+    targets = [target for index, (residual, frames) in enumerate(sampled) if options.residual
+               for target in targets_of(residual, frames, clip=index, with_mean=single is None)]
+    buffer = GlbBuffer()
+    primitive = _primitive(buffer, bundle.gaussians if single is None else _with_means(bundle.gaussians, single))
     primitive["attributes"] |= _skin_attributes(buffer, bundle.rig)
     mesh: dict[str, Any] = {"primitives": [primitive]}
-    if targets.count:
-        targets.write(buffer, primitive, count=gaussians.count)
-        mesh["weights"] = [0.0] * targets.count
-    nodes, animation = _skeleton(buffer, bundle, options, times, weights=targets.weights)
+    if targets:
+        write_targets(targets, buffer, primitive, count=bundle.gaussians.count,
+                      turned=None if single is None else (single.moving, single.d_rotations.mean))
+        mesh["weights"] = [0.0] * len(targets)
+    weights = [weights_of(targets, clip=index, frames=len(frames)) for index, (_, frames) in enumerate(sampled)]
+    animations = [_animation(buffer, bundle, each, weights=own) for each, own in zip(chosen, weights, strict=True)]
     matrices = np.linalg.inv(bundle.rig.T_world_joint_rest)
     matrices[:, 3] = (0, 0, 0, 1)
     # glTF stores matrices by columns.
     inverse_bind = buffer.accessor(matrices.transpose(0, 2, 1).reshape(-1, 16).astype("<f4"))
-    document = _document(bundle, nodes, roots=[0, 1]) | {
-        "meshes": [mesh], "animations": [animation],
-        "skins": [{"joints": list(range(1, len(nodes))), "inverseBindMatrices": inverse_bind, "skeleton": 1}]}
-    content = buffer.glb(document)
+    nodes = _nodes(bundle)
+    content = buffer.glb(_document(bundle, nodes, roots=[0, 1]) | {
+        "meshes": [mesh], "animations": animations,
+        "skins": [{"joints": list(range(1, len(nodes))), "inverseBindMatrices": inverse_bind, "skeleton": 1}]})
     write_atomically(path, content)
-    return Report(path=path, size_bytes=len(content), frames=len(times), lost=_lost(bundle, targets),
-                  opens_with=OPENS_WITH)
+    return Report(path=path, size_bytes=len(content), frames=sum(len(frames) for _, frames in sampled),
+                  lost=_lost(bundle, chosen, targets), opens_with=OPENS_WITH)
 
 
-def _lost(bundle: Bundle, targets: _Targets) -> tuple[str, ...]:
-    lost = ["the labels"]
-    if len(bundle.clips) > 1:
-        lost.append(f"the other {len(bundle.clips) - 1} of {len(bundle.clips)} clips: write one file each (--clip)")
-    if targets.turns_or_scales:
+def _clips(bundle: Bundle, options: ExportOptions) -> list[int]:
+    """The clips to write."""
+    if options.all_clips and options.frames is not None:
+        raise InputError(f"{bundle.manifest.name}: frames are of one clip; leave out --frames, or --all-clips")
+    return list(range(len(bundle.clips))) if options.all_clips else [options.clip]
+
+
+def _lost(bundle: Bundle, chosen: list[ExportOptions], targets: list[Target]) -> tuple[str, ...]:
+    lost, left = ["the labels"], len(bundle.clips) - len(chosen)
+    if left:
+        lost.append(f"the other {left} of {len(bundle.clips)} clips (--all-clips writes all)")
+    if turns_or_scales(targets):
         lost.append("the residual of orientation and size, for programs that ignore the attributes _ROTATION and "
                     "_LOG_SCALE: it is in no standard attribute")
     lost.append("the nearest rotation of blended joints: programs that skin orientations may blend them otherwise")
     return tuple(lost)
-
-
-class _Targets:
-    """Morph targets of a residual, and their weights [T, targets] at the sampled frames.
-
-    Groups have bases of their own, so a target moves, turns or scales. Those that do not move have a POSITION of zeros,
-    without bytes, because loaders expect one.
-    """
-
-    def __init__(self, residual: Residual, frames: list[float], *, wanted: bool) -> None:
-        self._moving = residual.moving
-        groups = {"POSITION": residual.d_means, "_ROTATION": residual.d_rotations,
-                  "_LOG_SCALE": residual.d_log_scales}
-        self._deltas: list[tuple[str, np.ndarray]] = []
-        columns: list[np.ndarray] = []
-        for semantic, texture in groups.items():
-            if wanted and len(self._moving):
-                deltas, weights = _basis(texture, frames)
-                # A target of zeros does nothing, and is not written.
-                alive = [k for k in range(len(deltas)) if np.any(deltas[k])]
-                self._deltas += [(semantic, deltas[k].astype("<f4")) for k in alive]
-                columns += [weights[:, k] for k in alive]
-        self.weights = np.stack(columns, axis=1).astype("<f4") if columns else np.zeros((len(frames), 0), "<f4")
-        self._rotation_mean = residual.d_rotations.mean
-
-    @property
-    def count(self) -> int:
-        """Number of targets."""
-        return len(self._deltas)
-
-    @property
-    def turns_or_scales(self) -> bool:
-        """Whether any target does what core glTF has no attribute for."""
-        return any(semantic != "POSITION" for semantic, _ in self._deltas)
-
-    def write(self, buffer: GlbBuffer, primitive: dict[str, Any], *, count: int) -> None:
-        """Add the targets, as sparse accessors, and the attributes they change, to a primitive of `count` points."""
-        kind = np.dtype("<u2") if count <= 65535 else np.dtype("<u4")
-        rows = buffer.view(self._moving.astype(kind))
-        changed = {semantic for semantic, _ in self._deltas}
-        if "_ROTATION" in changed:
-            mean = np.zeros((count, 3), "<f4")
-            mean[self._moving] = self._rotation_mean
-            primitive["attributes"]["_ROTATION"] = buffer.accessor(mean, target=ARRAY_BUFFER)
-        if "_LOG_SCALE" in changed:
-            primitive["attributes"]["_LOG_SCALE"] = buffer.zeros(count=count)
-        nothing = buffer.zeros(count=count) if self.turns_or_scales else -1
-        primitive["targets"] = [
-            ({} if semantic == "POSITION" else {"POSITION": nothing})
-            | {semantic: buffer.sparse(delta, count=count, rows_view=rows, rows_type=kind)}
-            for semantic, delta in self._deltas]
-
-
-def _basis(texture: OffsetTexture, frames: list[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Basis vectors [K M 3] in the group's unit, and their weights [T K] at fractional frames.
-
-    Dense frames are a basis too: each frame's weight is 1 at that frame, and 0 at the others.
-    """
-    vectors = texture.texel_scales[:, None] * texture.texels.astype(np.float64)
-    tracks = np.eye(len(texture.texels)) if texture.coefficients is None else texture.coefficients.astype(np.float64)
-    weights = np.empty((len(frames), len(vectors)))
-    for row, frame in enumerate(frames):
-        before, after, weight = bracket(frame, texture.frames)
-        weights[row] = (1 - weight) * tracks[before] + weight * tracks[after]
-    # Weights near 1 suit players that show or limit them; the product is the same.
-    reach = np.maximum(np.abs(tracks).max(axis=0, initial=0.0), 1e-30)
-    return vectors * reach[:, None, None], weights / reach
 
 
 def _with_means(gaussians: GaussianSet, residual: Residual) -> GaussianSet:
@@ -209,22 +153,27 @@ def _skin_attributes(buffer: GlbBuffer, rig: Rig) -> dict[str, int]:
     return attributes
 
 
-def _skeleton(buffer: GlbBuffer, bundle: Bundle, options: ExportOptions, times: list[float],
-              *, weights: np.ndarray) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The mesh's node and one node a joint in the rest pose, and the animation of all of them."""
-    rig, player = bundle.rig, Player(bundle, options.clip)
-    motions = [player.motion_at(time, loop=False) for time in times]
-    rest = local_rest_transforms(rig)
-    rest_quats = rotations.from_matrix(rest[:, :3, :3])
-    turns = rotations.multiply(rest_quats[None], np.stack([motion.quats_wxyz[0] for motion in motions]))
-    turns = _continuous(rotations.normalize(turns))
-    roots = rest[0, :3, 3] + np.stack([motion.root_translations[0] for motion in motions])
+def _nodes(bundle: Bundle) -> list[dict[str, Any]]:
+    """The mesh's node and, from 1, one node a joint in the rest pose."""
+    rig, rest = bundle.rig, local_rest_transforms(bundle.rig)
+    quats = rotations.from_matrix(rest[:, :3, :3])
     nodes: list[dict[str, Any]] = [{"name": bundle.manifest.name, "mesh": 0, "skin": 0}]
     for joint, name in enumerate(rig.joint_names):
         node = {"name": name, "translation": rest[joint, :3, 3].tolist(),
-                "rotation": np.roll(rest_quats[joint], -1).tolist(),
+                "rotation": np.roll(quats[joint], -1).tolist(),
                 "children": [child + 1 for child in np.flatnonzero(rig.parents == joint).tolist()]}
         nodes.append({key: value for key, value in node.items() if key != "children" or value})
+    return nodes
+
+
+def _animation(buffer: GlbBuffer, bundle: Bundle, options: ExportOptions, *, weights: np.ndarray) -> dict[str, Any]:
+    """A clip's joints and weights at its sampled times."""
+    rest, player = local_rest_transforms(bundle.rig), Player(bundle, options.clip)
+    times = sample_times(bundle, options)
+    motions = [player.motion_at(time, loop=False) for time in times]
+    rest_quats = rotations.from_matrix(rest[:, :3, :3])
+    turns = rotations.multiply(rest_quats[None], np.stack([motion.quats_wxyz[0] for motion in motions]))
+    turns = _continuous(rotations.normalize(turns))
     clock = buffer.accessor(np.array(times, "<f4") - np.float32(times[0]), bounds=True)
     animation: dict[str, Any] = {"name": bundle.clips[options.clip].name, "channels": [], "samplers": []}
 
@@ -233,14 +182,15 @@ def _skeleton(buffer: GlbBuffer, bundle: Bundle, options: ExportOptions, times: 
         animation["samplers"].append({"input": clock, "interpolation": "LINEAR",
                                       "output": buffer.accessor(values.astype("<f4"))})
 
-    animate(1, "translation", roots)
-    for joint in range(rig.joint_count):
+    animate(1, "translation", rest[0, :3, 3] + np.stack([motion.root_translations[0] for motion in motions]))
+    for joint in range(bundle.rig.joint_count):
         signs = np.sign(turns[:, joint] @ rest_quats[joint])[:, None]
-        if np.abs(signs * turns[:, joint] - rest_quats[joint]).max() > _STILL:
+        # A joint that another clip turns must be set by this one too, or it would keep that turn.
+        if options.all_clips or np.abs(signs * turns[:, joint] - rest_quats[joint]).max() > _STILL:
             animate(joint + 1, "rotation", np.roll(turns[:, joint], -1, axis=1))
     if weights.shape[1]:
         animate(0, "weights", weights.reshape(-1))
-    return nodes, animation
+    return animation
 
 
 def _continuous(quats: np.ndarray) -> np.ndarray:

@@ -54,13 +54,13 @@ def accessor(gltf: dict, binary: bytes, index: int) -> np.ndarray:
     return rows / np.iinfo(kind).max if about.get("normalized") else rows
 
 
-def play(path: Path, time: float) -> dict[str, np.ndarray]:
+def play(path: Path, time: float, clip: int = 0) -> dict[str, np.ndarray]:
     """Splats at a time, by glTF's rules alone: animate nodes and weights, add morph targets, then skin."""
     gltf, binary = load(path)
     nodes = [dict(node) for node in gltf["nodes"]]
     weights = np.array(gltf["meshes"][0].get("weights", []))
-    for channel in gltf["animations"][0]["channels"]:
-        sampler = gltf["animations"][0]["samplers"][channel["sampler"]]
+    for channel in gltf["animations"][clip]["channels"]:
+        sampler = gltf["animations"][clip]["samplers"][channel["sampler"]]
         clock = accessor(gltf, binary, sampler["input"])[:, 0]
         values = accessor(gltf, binary, sampler["output"]).astype(np.float64).reshape(len(clock), -1)
         before = int(np.clip(np.searchsorted(clock, time, side="right") - 1, 0, max(len(clock) - 2, 0)))
@@ -124,6 +124,17 @@ def test_independent_reader_plays_the_glb_as_the_player_does(tmp_path, dense):
     assert_right_way_round(player.gaussians_at(0.1))
 
 
+def test_weights_are_between_0_and_1(tmp_path):
+    """Blender and Unity clamp others: Blender 5.0 was 2 cm off with signed weights."""
+    _, path, _ = rigged(tmp_path)
+    gltf, binary = load(path)
+    animation = gltf["animations"][0]
+    sampler, = (animation["samplers"][channel["sampler"]] for channel in animation["channels"]
+                if channel["target"]["path"] == "weights")
+    weights = accessor(gltf, binary, sampler["output"])
+    assert weights.min() == 0 and weights.max() <= 1 and len(np.unique(weights)) > 20
+
+
 def test_extra_attributes_give_orientations_at_frames(tmp_path):
     """The recipe of the module's documentation; between frames rotation vectors interpolate a little differently."""
     figure, path, _ = rigged(tmp_path)
@@ -164,6 +175,26 @@ def test_clip_moved_by_the_pose_residual(tmp_path):
     assert any("other 1 of 2 clips" in line for line in report.lost)
 
 
+def test_all_clips_in_one_file(tmp_path):
+    """Each animation plays its clip: its own basis, its own mean, all joints."""
+    figure, path = with_driven_clip(make_figure()), tmp_path / "a.glb"
+    report = export_formats.write(figure, path, to="glb", options=ExportOptions(all_clips=True))
+    gltf = load(path)[0]
+    assert [animation["name"] for animation in gltf["animations"]] == ["wave", "other"] and report.frames == 14
+    assert not any("clips" in line for line in report.lost)
+    for clip in (0, 1):
+        player = Player(figure, clip)
+        for frame in (0, 2, 6):
+            splats, truth = play(path, frame / 30, clip), player.gaussians_at(frame / 30, loop=False)
+            assert np.abs(splats["POSITION"] - truth.means).max() < 2e-6
+            assert np.abs(np.log(splats[f"{KHR}SCALE"]) + splats["_LOG_SCALE"] - truth.log_scales).max() < 2e-6
+            canonical = rotations.multiply(rotations.from_rotvec(splats["_ROTATION"]),
+                                           np.roll(splats[f"{KHR}ROTATION"], 1, axis=1))
+            assert angles(rotations.multiply(splats["turn"], canonical), truth.quats_wxyz).max() < 1e-5
+    with pytest.raises(InputError, match="--all-clips"):
+        export_formats.write(figure, path, to="glb", options=ExportOptions(all_clips=True, frames=(0, 2)))
+
+
 def test_still_frame_holds_the_splats_exactly(tmp_path):
     figure, path = make_figure(), tmp_path / "a.glb"
     export_formats.write(figure, path, to="glb-still", options=ExportOptions(time=0.1))
@@ -200,15 +231,30 @@ def test_babylon_plays_the_glb_as_the_player_does(tmp_path, dense):
         assert np.abs(np.array(played[str(time)]).reshape(-1, 3) - truth.means).max() < 2e-6
 
 
+@pytest.mark.skipif(shutil.which("blender") is None, reason="install Blender (blender on the PATH)")
+def test_blender_plays_the_glb_as_the_player_does(tmp_path):
+    """Armature and shape keys, which keep weights between 0 and 1."""
+    figure, path, _ = rigged(tmp_path)
+    times = [round(float(time), 4) for time in np.random.default_rng(7).uniform(0, Player(figure).duration, 5)]
+    subprocess.run(["blender", "-b", "--factory-startup", "-P", str(OUTSIDE / "blender.py"), "--", str(path),
+                    str(tmp_path / "out.json"), *map(str, times)], capture_output=True, check=True)
+    played = json.loads((tmp_path / "out.json").read_text())
+    for time in times:
+        truth = Player(figure).gaussians_at(time, loop=False)
+        # Between keys Blender turns joints by its own quaternion curves: not quite the arc.
+        assert np.abs(np.array(played[str(time)]) - truth.means).max() < 1e-4
+
+
 @pytest.mark.parametrize("to, dense, options", [
     ("glb", False, ExportOptions()), ("glb", True, ExportOptions()), ("glb", False, ExportOptions(residual=False)),
-    ("glb", False, ExportOptions(rest=True)), ("glb-still", False, ExportOptions(time=0.1))])
+    ("glb", False, ExportOptions(rest=True)), ("glb", False, ExportOptions(all_clips=True)),
+    ("glb-still", False, ExportOptions(time=0.1))])
 def test_khronos_validator_finds_only_the_names_it_does_not_know_yet(tmp_path, to, dense, options):
     node = shutil.which("node")
     if node is None or not (OUTSIDE / "node_modules" / "gltf-validator").is_dir():
         pytest.skip("install node and npm, then `make outside`")
     path = tmp_path / "a.glb"
-    export_formats.write(make_figure(dense=dense), path, to=to, options=options)
+    export_formats.write(with_driven_clip(make_figure(dense=dense)), path, to=to, options=options)
     done = subprocess.run([node, "validate.cjs", str(path)], cwd=OUTSIDE, capture_output=True, text=True, check=True)
     report = json.loads(done.stdout)
     issues = [issue for issue in report["issues"]["messages"] if issue["severity"] <= 1]
