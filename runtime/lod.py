@@ -23,16 +23,20 @@ _MORTON_BITS = 16
 def lod_order(gaussians: GaussianSet) -> Int[np.ndarray, " N"]:
     """Row to place at each position: `gaussians.take(lod_order(gaussians))` is ordered.
 
-    Along a Morton curve, of every two neighbours the less visible one goes to the finest level and the other
-    plays the next round. Each label plays by itself: a skirt does not lose its Gaussians to the legs under it.
+    Along a Morton curve, of every two neighbours one goes to the finest level and the other plays the next round; it
+    is drawn by lot, the more visible one with more chances, so that a prefix has Gaussians of all sizes (always the
+    more visible one: 0.3 dB worse than a random order on the built-in person; this 1.0 to 1.5 dB better). Each label plays
+    by itself: a skirt does not lose its Gaussians to the legs under it. Equal input gives an equal order.
     """
+    rng = np.random.default_rng(0)
     visibility = gaussians.opacities.astype(np.float64) * projected_area(gaussians.log_scales)
     codes = morton_codes(gaussians.means)
     remaining = np.lexsort((codes, gaussians.labels))
     levels: list[np.ndarray] = []
     while len(remaining) > COARSEST:
         pairs = remaining[:len(remaining) // 2 * 2].reshape(-1, 2)
-        second_wins = (visibility[pairs[:, 1]] > visibility[pairs[:, 0]]).astype(np.intp)[:, None]
+        chances = visibility[pairs[:, 1]] / np.maximum(visibility[pairs].sum(axis=1), 1e-300)
+        second_wins = (rng.random(len(pairs)) < chances).astype(np.intp)[:, None]
         levels.append(np.take_along_axis(pairs, 1 - second_wins, axis=1)[:, 0])
         winners = np.take_along_axis(pairs, second_wins, axis=1)[:, 0]
         remaining = np.concatenate([winners, remaining[2 * len(pairs):]])
@@ -66,10 +70,11 @@ def reorder(bundle: Bundle, permutation: Int[np.ndarray, " N"]) -> Bundle:
 
 
 def level_of_detail(bundle: Bundle, count: int) -> Bundle:
-    """The first `count` Gaussians of an ordered bundle, enlarged so that their areas sum to what all N's did.
+    """The first `count` Gaussians of an ordered bundle, enlarged to close the gaps.
 
-    Both directions in the surface grow by the same factor, at most sqrt(N / count) since the more visible come
-    first; the thinnest does not grow.
+    Both directions in the surface grow by the cube root of the ratio of all areas to the kept ones; the thinnest
+    does not grow. The square root would keep the sum of areas, and blurs: Gaussians overlap many times over, so
+    fewer still cover. Cube root over square root on two people: 1 to 2 dB at half the Gaussians, 4 dB at a quarter.
     """
     total = bundle.gaussians.count
     if not 1 <= count <= total:
@@ -77,7 +82,7 @@ def level_of_detail(bundle: Bundle, count: int) -> Bundle:
     areas = projected_area(bundle.gaussians.log_scales) * bundle.gaussians.opacities
     ratio = min(float(areas.sum() / max(areas[:count].sum(), 1e-300)), total / count)
     prefix = _select(bundle, np.arange(count))
-    growth = np.full((count, 3), 0.5 * math.log(max(ratio, 1.0)), np.float32)
+    growth = np.full((count, 3), math.log(max(ratio, 1.0)) / 3, np.float32)
     thinnest = np.argmin(prefix.gaussians.log_scales, axis=1)
     growth[np.arange(count), thinnest] = 0.0
     log_scales = prefix.gaussians.log_scales + growth

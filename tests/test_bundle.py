@@ -12,10 +12,12 @@ import pytest
 from sample_bundle import make_bundle
 
 from runtime import archive, bundle_blocks
+from runtime.bench import yardstick_bundle, yardstick_camera
 from runtime.bundle import read_bundle, write_bundle
 from runtime.errors import InputError
 from runtime.lod import level_of_detail, lod_order, projected_area, reorder
 from runtime.offsets import residual_at
+from runtime.raster import render
 from runtime.types import Bundle, GaussianSet, OffsetTexture, Residual
 
 
@@ -357,5 +359,22 @@ def test_a_level_of_detail_keeps_the_first_rows_and_their_residual() -> None:
     def area(g: GaussianSet) -> float:
         return float((projected_area(g.log_scales) * g.opacities).sum())
 
-    assert area(part.gaussians) == pytest.approx(area(bundle.gaussians), rel=1e-4)
+    # Each of the two larger scales grows by the cube root of the ratio of areas.
+    ratio = area(bundle.gaussians) / area(replace(part.gaussians, log_scales=bundle.gaussians.log_scales[:50]))
+    assert growth[:, 2] == pytest.approx(np.log(ratio) / 3, abs=1e-4)
     assert same(level_of_detail(bundle, 200), bundle)
+
+
+def test_a_prefix_looks_more_like_the_whole_than_as_many_at_random() -> None:
+    bundle, camera = yardstick_bundle(), yardstick_camera((96, 160))
+    ordered = reorder(bundle, lod_order(bundle.gaussians))
+    shuffled = reorder(bundle, np.random.default_rng(1).permutation(bundle.gaussians.count))
+    whole = render(bundle.gaussians, camera).rgba
+
+    def decibels(some: Bundle, count: int) -> float:
+        part = level_of_detail(some, count).gaussians
+        return -10 * float(np.log10(((render(part, camera).rgba - whole) ** 2).mean()))
+
+    for count in (20_000, 10_000, 5_000):
+        # Measured here 1.2 to 1.6 dB; on the built-in person and f01 1.0 to 1.5.
+        assert decibels(ordered, count) > decibels(shuffled, count) + 0.3
