@@ -46,7 +46,7 @@ FIRST_SEED = 501
 METHODS = ("rigid_lhm", "rigid", "prior", "truth")
 """Always measured: both bindings, and bakes from the restored and from the true videos."""
 ABLATIONS = ("truth_single_layer", "truth_fixed_views", "truth_no_contact", "truth_no_cover", "truth_no_isometry",
-             "truth_no_mask", "truth_density", "prior_dataset_update")
+             "truth_no_mask", "truth_depth", "truth_density", "prior_dataset_update")
 """Also measured where asked for: one thing less, or more, than `prior` and `truth`."""
 
 
@@ -228,7 +228,7 @@ def _settings(method: str, config: OptimiseConfig) -> OptimiseConfig:
     change: dict[str, Any] = {
         "truth_no_contact": {"contact": 0.0}, "truth_no_cover": {"cover": 0.0}, "truth_no_isometry": {"isometry": 0.0},
         "truth_no_mask": {"mask": 0.0}, "prior_dataset_update": {"update_every": max(config.iterations // 2, 1)},
-        "truth_density": {"density_rounds": 2},
+        "truth_density": {"density_rounds": 2}, "truth_depth": {"depth": 0.1},
     }.get(method, {})
     # Nothing is dropped, so that rows mean the same in every method.
     return replace(config, lpips=0.0, prune_share=2.0, **change)

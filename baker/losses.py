@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from baker.field import load_tensors
@@ -47,6 +47,14 @@ def multiscale_l1(image: Float[Tensor, "H X C"], target: Float[Tensor, "H X C"],
 def mask_loss(coverage: Float[Tensor, "H X"], target: Float[Tensor, "H X"]) -> Float[Tensor, ""]:
     """Mean absolute difference of two coverages in [0, 1] (of the preserved region, paper's l3)."""
     return (coverage - target).abs().mean()
+
+
+def depth_loss(depth: Float[Tensor, "H X"], target: Float[Tensor, "H X"],
+               region: Bool[Tensor, "H X"]) -> Float[Tensor, ""]:
+    """Mean absolute difference [m] of expected depths inside a region (paper 4.3: of what is preserved); 0 for none."""
+    if not region.any():
+        return depth.sum() * 0.0
+    return (depth - target)[region].abs().mean()
 
 
 class Lpips:

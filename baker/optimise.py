@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from baker import density, losses, silhouette
@@ -46,6 +46,8 @@ Update = Callable[[int, PoseAt], list[Video]]
 """Dataset update: (round from 1, the current state) to newly restored videos. Called again with the same round
 after an interruption, so it must keep what it made."""
 
+PRESERVED_ALONE = 250
+"""Preserved coverage (of 255) from which a pixel shows nothing else."""
 CHECKPOINT = "checkpoint.safetensors"
 """The checkpoint's name in its folder."""
 
@@ -75,6 +77,9 @@ class OptimiseConfig:
     """Weight of (1 - SSIM) / 2 (3DGS takes 0.2; the paper gives none)."""
     mask: float = 0.5
     """Weight of the preserved region's coverage (paper's l3, no value given)."""
+    depth: float = 0.0
+    """Weight of the expected depth's error [m] in the preserved region, against rigid skinning's (paper's l4, no value
+    given). The preserved Gaussians cannot move here, so only cloth that hides them pays, as it does by the mask."""
     lpips: float = 0.1
     """Weight of LPIPS (paper's l1, no value given); off without `lpips_weights`."""
     lpips_weights: str = ""
@@ -205,6 +210,7 @@ class _Run:
         self.rasterise = load_rasteriser(rasteriser)
         self.background = torch.tensor(background, dtype=torch.float32, device=self.device)
         self.cloth: dict[tuple[str, int], np.ndarray] = {}
+        self.depths: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
         self.lpips = _load_lpips(config, self.device)
         planes = [*self.field.space, *self.field.time]
         decoder = [p for layer in (self.field.hidden_in, self.field.hidden, self.field.out)
@@ -312,7 +318,7 @@ class _Run:
     def view_terms(self, video: Video, frame: int, world: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
         """The unweighted terms of the loss on one picture."""
         config = self.config
-        image, alpha, _, _ = self.rasterise(*world, self.scene.opacities, self.scene.channels, video.cameras[frame],
+        image, alpha, _, depth = self.rasterise(*world, self.scene.opacities, self.scene.channels, video.cameras[frame],
                                             screen_gradients=self.screen_gradients if config.density_rounds else None)
         color = image[..., :3] + (1 - alpha)[..., None] * self.background
         target = torch.from_numpy(video.rgb[frame]).to(self.device).float() / 255
@@ -325,11 +331,27 @@ class _Run:
         if config.mask:
             preserved = torch.from_numpy(video.preserved[frame]).to(self.device).float() / 255
             terms["mask"] = losses.mask_loss(image[..., 3], preserved)
+        if config.depth:
+            expected = depth / alpha.clamp_min(1e-3)
+            terms["depth"] = losses.depth_loss(expected, *self.preserved_depth(video, frame))
         if config.pyramid or config.start_pyramid:
             terms["pyramid"] = losses.multiscale_l1(color, target, levels=config.pyramid_levels, skip=1)
         if self.lpips:
             terms["lpips"] = self.lpips(color, target)
         return terms
+
+    def preserved_depth(self, video: Video, frame: int) -> tuple[Float[Tensor, "H X"], Bool[Tensor, "H X"]]:
+        """Expected depth [m] of the rigid avatar in a video's frame, and where only preserved parts are seen; worked
+        out once."""
+        key = (video.name, frame)
+        if key not in self.depths:
+            zero = torch.zeros_like(self.scene.rest[0])
+            with torch.no_grad():
+                _, alpha, _, depth = self.rasterise(*self.scene.posed(frame, zero, zero, zero), self.scene.opacities,
+                                                    self.scene.channels, video.cameras[frame])
+            region = torch.from_numpy(video.preserved[frame] >= PRESERVED_ALONE).to(self.device)
+            self.depths[key] = depth / alpha.clamp_min(1e-3), region
+        return self.depths[key]
 
     def cloth_pixels(self, video: Video, frame: int) -> Bool[np.ndarray, "H X"]:
         """Where a video's frame shows cloth, worked out once."""

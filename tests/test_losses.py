@@ -113,3 +113,14 @@ def test_lpips_file_without_a_tensor_is_refused_by_name(tmp_path: Path) -> None:
     save_file({"features.0.weight": torch.zeros(64, 3, 3, 3)}, tmp_path / "vgg.safetensors")
     with pytest.raises(InputError, match=r"vgg\.safetensors: LPIPS weights lack"):
         losses.Lpips(tmp_path / "vgg.safetensors")
+
+
+def test_depth_counts_inside_the_region_only() -> None:
+    depth = torch.tensor([[2.0, 3.0], [1.0, 5.0]], requires_grad=True)
+    target = torch.tensor([[2.5, 3.0], [9.0, 9.0]])
+    region = torch.tensor([[True, True], [False, False]])
+    value = losses.depth_loss(depth, target, region)
+    value.backward()
+    assert value.item() == 0.25
+    torch.testing.assert_close(depth.grad, torch.tensor([[-0.5, 0.0], [0.0, 0.0]]))
+    assert losses.depth_loss(depth, target, torch.zeros(2, 2, dtype=torch.bool)).item() == 0.0

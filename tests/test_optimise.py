@@ -263,3 +263,14 @@ def test_isometry_is_zero_on_a_rigid_turn_and_counts_a_stretch() -> None:
 def test_missing_lpips_weights_are_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     learn(tmp_path, replace(FAST, iterations=3, lpips=0.1))
     assert capsys.readouterr().err.count("LPIPS is off") == 1
+
+
+def test_the_depth_term_is_zero_without_a_residual_and_sees_cloth_before_the_preserved(tmp_path: Path) -> None:
+    run = module._Run(*figure(), videos(), replace(FAST, depth=1.0), tmp_path / CHECKPOINT, background=GRAY,
+                      body=None, rasteriser="cpu", device="cpu", update=None, seed=0)
+    zero = torch.zeros(len(run.scene.moving), 3)
+    rigid = run.scene.posed(3, zero, zero, zero)
+    assert run.view_terms(run.videos[0], 3, rigid)["depth"].item() < 1e-6
+    # Lift the cloth over the preserved column.
+    lifted = run.scene.posed(3, zero + torch.tensor([0.0, 0.5, 0.0]), zero, zero)
+    assert run.view_terms(run.videos[0], 3, lifted)["depth"].item() > 0.005
