@@ -123,6 +123,13 @@ def read(path: Path | str, *, axes: str | None = None) -> GaussianSet:
     return READERS[format_of(path)]()(path, axes=axes)
 
 
+def dropped(path: Path | str) -> tuple[str, ...]:
+    """One line for each kind of thing in a readable splat file that `read` drops."""
+    path = Path(path)
+    degree = import_module(f"export_formats.{format_of(path).replace('-', '_')}").harmonics(path)
+    return (f"spherical harmonics of degree {degree}: colour is the average over directions",) if degree else ()
+
+
 def format_of(path: Path) -> str:
     """The name in `READERS` of a file's format, by its first bytes, else by its suffix."""
     if path.is_dir() and (path / "meta.json").is_file():

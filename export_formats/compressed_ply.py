@@ -5,6 +5,7 @@ Positions and log scales have 11, 10 and 11 bits, colours and opacity 8, quatern
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,12 @@ def decode(content: bytes, source: str, *, axes: str | None = None) -> GaussianS
         quats_wxyz=quaternion_packing.join((words[:, 1] >> 30).astype(np.int64), three),
         opacity_logits=logits_of((words[:, 3] & 255) / 255.0), sh0=(colors - 0.5) / SH_C0,
         axes=axes or table.axes or AXES)
+
+
+def harmonics(path: Path) -> int:
+    """Degree of the spherical harmonics that `decode` drops."""
+    table = parse(content_of(path), str(path)).elements.get("sh")
+    return 0 if table is None else round(math.sqrt(len(table.dtype.names or ()) / 3 + 1)) - 1
 
 
 def _columns(table: PlyTable, source: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

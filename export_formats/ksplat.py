@@ -86,6 +86,13 @@ def decode(content: bytes, source: str, *, axes: str | None = None) -> GaussianS
                         axes=axes or AXES)
 
 
+def harmonics(path: Path) -> int:
+    """Degree of the spherical harmonics that `decode` drops."""
+    content = content_of(path)
+    sections, = struct.unpack_from("<I", content, 4)
+    return max(_section(content, _MAIN_BYTES + _SECTION_BYTES * index, str(path)).degree for index in range(sections))
+
+
 def _section(content: bytes, offset: int, source: str) -> _Section:
     """A section header at `offset`, checked by itself."""
     header = _Section(*struct.unpack_from("<IIIIfH2xI4xIIH", content, offset))

@@ -9,6 +9,7 @@ says so, and a reader of ours believes the comment. PlayCanvas takes PLY as LDB 
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +103,13 @@ def decode(content: bytes, source: str, *, axes: str | None = None) -> GaussianS
         source, means=columns("x", "y", "z"), quats_wxyz=columns("rot_0", "rot_1", "rot_2", "rot_3"),
         log_scales=columns("scale_0", "scale_1", "scale_2"), opacity_logits=columns("opacity")[:, 0],
         sh0=columns("f_dc_0", "f_dc_1", "f_dc_2"), axes=axes or table.axes or AXES)
+
+
+def harmonics(path: Path) -> int:
+    """Degree of the spherical harmonics that `decode` drops: 0 where there are none, or nothing but zeros."""
+    vertex = parse(content_of(path), str(path)).elements["vertex"]
+    names = [name for name in vertex.dtype.names or () if name.startswith("f_rest_")]
+    return round(math.sqrt(len(names) / 3 + 1)) - 1 if any(vertex[name].any() for name in names) else 0
 
 
 def parse(content: bytes, source: str) -> PlyTable:

@@ -86,14 +86,31 @@ def encode(gaussians: GaussianSet, options: ExportOptions) -> bytes:
 
 def read(path: Path, *, axes: str | None = None) -> GaussianSet:
     """Gaussians of a `.sog` file, or of the folder or `meta.json` of an unpacked one. Raises `InputError`."""
-    folder = path if path.is_dir() else path.parent if path.name == "meta.json" else None
-    if folder is not None:
+    if (folder := _folder(path)) is not None:
         return _decode(lambda name: content_of(folder / name), str(path), axes=axes)
     return decode(content_of(path), str(path), axes=axes)
 
 
 def decode(content: bytes, source: str, *, axes: str | None = None) -> GaussianSet:
     """Gaussians of a `.sog` file's bytes."""
+    return _decode(_entries(content, source), source, axes=axes)
+
+
+def harmonics(path: Path) -> int:
+    """Degree of the spherical harmonics that `read` drops."""
+    folder, source = _folder(path), str(path)
+    entry = _entries(content_of(path), source) if folder is None else lambda name: content_of(folder / name)
+    bands = _meta(entry("meta.json"), source).get("shN", {})
+    return bands.get("bands", 0) if isinstance(bands, dict) and bands.get("bands") in (1, 2, 3) else 0
+
+
+def _folder(path: Path) -> Path | None:
+    """The folder of an unpacked file, if it is one."""
+    return path if path.is_dir() else path.parent if path.name == "meta.json" else None
+
+
+def _entries(content: bytes, source: str) -> Callable[[str], bytes]:
+    """What reads an entry of a `.sog` file by name."""
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
     except _DAMAGED:
@@ -111,7 +128,7 @@ def decode(content: bytes, source: str, *, axes: str | None = None) -> GaussianS
         except _DAMAGED as error:
             raise InputError(f"{source}/{name}: is missing or damaged ({str(error)[:80]})") from None
 
-    return _decode(entry, source, axes=axes)
+    return entry
 
 
 def _decode(entry: Callable[[str], bytes], source: str, *, axes: str | None) -> GaussianSet:

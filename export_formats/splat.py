@@ -65,5 +65,10 @@ def decode(content: bytes, source: str, *, axes: str | None = None) -> GaussianS
         sh0=(rows["rgba"][:, :3] / 255.0 - 0.5) / SH_C0, axes=axes or AXES)
 
 
+def harmonics(path: Path) -> int:
+    """The format has no spherical harmonics."""
+    return 0
+
+
 def _byte(values: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)

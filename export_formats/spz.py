@@ -117,6 +117,11 @@ def decode(content: bytes, source: str, *, axes: str | None = None) -> GaussianS
         sh0=(color.reshape(-1, 3) / 255 - 0.5) / COLOR_SCALE, axes=axes or _stated_axes(records) or AXES)
 
 
+def harmonics(path: Path) -> int:
+    """Degree of the spherical harmonics that `decode` drops."""
+    return _inflated(content_of(path), _HEADER.size, str(path))[12]
+
+
 def _parts_of_gzip(content: bytes, sizes: list[int], *, has_extensions: bool, source: str) -> tuple[list[bytes], bytes]:
     """The attributes and the extension records of versions 1 to 3; inflates no more than the header asks for."""
     total = _HEADER.size + sum(sizes)

@@ -83,6 +83,19 @@ def test_ply_of_other_types_and_elements_is_read(tmp_path):
     assert back.opacities[0] > 0.999999 and back.opacities[1] < 1e-6 and (back.log_scales[:, 2] == -30).all()
 
 
+@pytest.mark.parametrize("degree", [1, 2, 3])
+def test_dropped_harmonics_are_reported_unless_zero(tmp_path, degree):
+    path = tmp_path / "a.ply"
+    content = ply.encode(posed(), ExportOptions(sh_degree=degree))
+    path.write_bytes(content)
+    assert export_formats.dropped(path) == ()
+    rows = ply.parse(content, "a").elements["vertex"].copy()
+    rows["f_rest_4"][9] = 0.5
+    path.write_bytes(content[:content.index(b"end_header\n") + 11] + rows.tobytes())
+    assert f"degree {degree}" in export_formats.dropped(path)[0]
+    assert_within(export_formats.read(path, axes="RUB"), posed(), Bounds())
+
+
 def test_rest_pose_and_level_of_detail(tmp_path):
     path = tmp_path / "a.ply"
     export_formats.write(FIGURE, path, to="ply", options=ExportOptions(rest=True, lod=100))

@@ -85,6 +85,7 @@ def test_ksplat_is_read(tmp_path, mode, degree):
                     color=0.5 / 255 + 1e-6)
     exact = Bounds(log_scale=1e-6, opacity=OPACITY_8_BITS, color=0.5 / 255 + 1e-6)
     assert_within(export_formats.read(path), posed(), packed if mode else exact)
+    assert len(export_formats.dropped(path)) == (degree > 0)
 
 
 def patched(offset: int, code: str, value: float, mode: int = 1) -> bytes:
@@ -137,7 +138,7 @@ def test_formats_are_told_by_content_not_by_name(tmp_path):
     for to in ("ply", "compressed-ply", "spz", "sog"):
         path = tmp_path / f"{to}.bin"
         export_formats.write(FIGURE, path, to=to)
-        assert export_formats.format_of(path) == to
+        assert export_formats.format_of(path) == to and export_formats.dropped(path) == ()
         assert_right_way_round(export_formats.read(path))
 
 
