@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from asymmetric_figure import make_figure, with_driven_clip
 from engine_checks import (
     KINDS,
     TIMES,
@@ -29,7 +30,7 @@ from sample_bundle import make_bundle
 from export_formats import ExportOptions, unreal_export
 from runtime import archive, bundle_blocks, framing
 from runtime import bundle as bundle_file
-from runtime.bundle import read_bundle
+from runtime.bundle import read_bundle, write_bundle
 from runtime.cameras import orbit_camera
 from runtime.compositing import composite
 from runtime.lod import level_of_detail
@@ -100,6 +101,15 @@ def test_core_levels_of_detail_rigid_skinning_and_held_ends(program, bundles, tm
     for i, time in enumerate(times):
         check_posed(rigid, f"time{i}_", Player(bundle).gaussians_at(time, residual=False, loop=False))
         check_posed(looped, f"time{i}_", Player(bundle).gaussians_at(time))
+
+
+@compiler
+def test_core_reads_past_a_pose_residual(program, tmp_path):
+    write_bundle(with_driven_clip(make_figure()), tmp_path / "driven.ani3d")
+    bundle = read_bundle(tmp_path / "driven.ani3d")
+    dump = Dumped(program, tmp_path / "driven.ani3d", tmp_path / "out", count=bundle.gaussians.count)
+    check_read(dump, bundle)
+    check_posed(dump, "time1_", Player(bundle).gaussians_at(TIMES[1]))
 
 
 @compiler

@@ -89,7 +89,10 @@ class Blocks {
 
   checkAllTaken() {
     for (const file of this.contents.keys()) {
-      if (!this.taken.has(file)) throw new InputError(`${this.source}: unknown block ${file}`);
+      // The pose residual, a network, may be ignored (BUNDLE.md); exports turn it into coefficients.
+      if (!this.taken.has(file) && !file.startsWith("pose/")) {
+        throw new InputError(`${this.source}: unknown block ${file}`);
+      }
     }
   }
 }

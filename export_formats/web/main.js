@@ -63,6 +63,7 @@ function wire(player, resources) {
     play.textContent = player.playing ? "❚❚" : "▶";
     find("clock").textContent = `${player.time.toFixed(2)} s`;
   };
+  player.onerror = explain;
   window.onresize = () => player.refresh();
   window.onkeydown = (event) => {
     if (event.code === "Space" && event.target === document.body) play.onclick();

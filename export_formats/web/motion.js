@@ -91,7 +91,7 @@ export function rootTargets(rig, clip) {
   return targets;
 }
 
-/** Half the log of what the first n Gaussians' areas must grow by to cover what all did, for n = 0..N. */
+/** A third of the log of what the first n Gaussians' areas must grow by to cover what all did, for n = 0..N. */
 export function levelGrowth(gaussians) {
   const {count, logScales, opacities} = gaussians;
   const sums = new Float64Array(count + 1);
@@ -100,7 +100,7 @@ export function levelGrowth(gaussians) {
     const area = Math.exp(Math.min(x + y + z - Math.min(x, y, z), 50));
     sums[n + 1] = sums[n] + area * opacities[n];
   }
-  return (n) => 0.5 * Math.log(Math.max(Math.min(sums[count] / Math.max(sums[n], 1e-300), count / n), 1));
+  return (n) => Math.log(Math.max(Math.min(sums[count] / Math.max(sums[n], 1e-300), count / n), 1)) / 3;
 }
 
 /** Shortest-path interpolation of two unit quaternions wxyz of one array. */

@@ -34,6 +34,9 @@ export class Player {
     this.playing = false;
     this.count = bundle.gaussians.count;
     this.onframe = () => {};
+    this.onerror = (error) => {
+      throw error;
+    };
     this._growth = levelGrowth(bundle.gaussians);
     this._waiting = new Map();
     this._requests = 0;
@@ -41,6 +44,7 @@ export class Player {
     const {skinJoints, skinWeights, influences} = bundle.rig;
     const {means} = bundle.gaussians;
     worker.postMessage({figure: {means, skinJoints, skinWeights, influences, weightOne: WEIGHT_ONE}});
+    worker.onerror = (event) => this.onerror(new Error(event.message ?? "the sorting worker could not start"));
     worker.onmessage = ({data}) => {
       this._waiting.get(data.id)(data);
       this._waiting.delete(data.id);

@@ -76,8 +76,10 @@ namespace Ani3D.Core
 
         public void CheckAllTaken()
         {
+            // The pose residual, a network, may be ignored (BUNDLE.md); exports turn it into coefficients.
             foreach (string file in contents.Keys)
-                if (!taken.Contains(file)) throw new InputException($"{source}: unknown block {file}");
+                if (!taken.Contains(file) && !file.StartsWith("pose/", StringComparison.Ordinal))
+                    throw new InputException($"{source}: unknown block {file}");
         }
 
         /// <summary>The bytes of a block; letters of its shape met first are added to <paramref name="dims"/>.</summary>

@@ -36,7 +36,7 @@ namespace Ani3D.Core
         }
 
         /// <summary>
-        /// Half the log of the ratio of all Gaussians' areas to the first <paramref name="count"/>'s: what the two
+        /// A third of the log of the ratio of all Gaussians' areas to the first <paramref name="count"/>'s: what the two
         /// larger log scales of each grow by at that level of detail (BUNDLE.md, Order).
         /// </summary>
         public static float LevelGrowth(Gaussians gaussians, int count)
@@ -50,7 +50,7 @@ namespace Ani3D.Core
                 if (n < count) first += area;
             }
             double ratio = Math.Min(all / Math.Max(first, 1e-300), (double)gaussians.Count / count);
-            return (float)(0.5 * Math.Log(Math.Max(ratio, 1)));
+            return (float)(Math.Log(Math.Max(ratio, 1)) / 3);
         }
 
         void Grow(float[] rest, int n, float growth)

@@ -267,7 +267,7 @@ float LevelGrowth(const Gaussians& gaussians, int count)
         if (n < count) first += area;
     }
     const double ratio = std::min(all / std::max(first, 1e-300), static_cast<double>(gaussians.count) / count);
-    return static_cast<float>(0.5 * std::log(std::max(ratio, 1.0)));
+    return static_cast<float>(std::log(std::max(ratio, 1.0)) / 3);
 }
 
 void PoseGaussians(const Bundle& bundle, const Clip& clip, const Frame& frame, int count, bool residual, float growth,

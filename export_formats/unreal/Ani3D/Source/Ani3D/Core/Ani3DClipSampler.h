@@ -24,7 +24,7 @@ double FrameAt(const Clip& clip, double seconds, bool loop);
 /** The moment at a fractional frame. */
 Frame Sample(const Rig& rig, const Clip& clip, double frameAt);
 
-/** Half the log of what the first `count` Gaussians' areas grow by to cover what all did (BUNDLE.md, Order). */
+/** A third of the log of what the first `count` Gaussians' areas grow by to cover what all did (BUNDLE.md, Order). */
 float LevelGrowth(const Gaussians& gaussians, int count);
 
 /** Posed Gaussians, wxyz; what the compute shader gives, on the CPU. */
