@@ -82,32 +82,42 @@ def drive(screen: Screen, process: subprocess.Popen[str], folder: Path) -> dict[
         box = layout[name]
         return round(box.x + share * box.width), round(SIZE[1] - box.y - box.height / 2)
 
+    def differs(picture: np.ndarray) -> Callable[[np.ndarray], bool]:
+        return lambda now: changed(picture, now) > 0
+
+    def equals(picture: np.ndarray) -> Callable[[np.ndarray], bool]:
+        return lambda now: changed(picture, now) == 0
+
     first = screen.grab()
-    time.sleep(0.6)
-    seen["playing"] = changed(first, screen.grab())
+    seen["playing"] = changed(first, screen.until(lambda now: changed(first, now) > 0.02))
     screen.xdotool("key", "space")
     paused = screen.settled()
     time.sleep(0.6)
     seen["paused"] = changed(paused, screen.grab())
 
     # 1. Scrub there and back: the same time is the same picture.
+    screen.xdotool("mousemove", *on("timeline", 0.95), "click", 1)
+    screen.settled()
     screen.xdotool("mousemove", *on("timeline", 0.3), "click", 1)
     still = screen.settled()
     screen.drag(on("timeline", 0.3), on("timeline", 0.9))
+    screen.until(differs(still))
     seen["scrub"] = [changed(still, screen.settled())]
     screen.xdotool("mousemove", *on("timeline", 0.3), "click", 1)
-    seen["scrub"].append(changed(still, screen.settled()))
+    seen["scrub"].append(changed(still, screen.until(equals(still))))
     screen.xdotool("mousemove", *on("timeline", 0.4), "click", 1)
     screen.xdotool("key", "Right", "key", "Left", "mousemove", 120, 200)
+    time.sleep(0.5)
     still = screen.settled()
     seen["figure"] = float((np.abs(still[INNER] - still[75, 2]).max(-1) > 20).mean())
 
     # 2. Each control, and back.
     def both_ways(name: str, there: Callable[[], None], back: Callable[[], None]) -> None:
         there()
+        screen.until(differs(still))
         one = screen.settled()
         back()
-        seen[name] = [changed(still, one), changed(still, screen.settled())]
+        seen[name] = [changed(still, one), changed(still, screen.until(equals(still)))]
 
     def keys(*names: str) -> Callable[[], None]:
         return lambda: screen.xdotool("key", *" key ".join(names).split())
@@ -129,17 +139,14 @@ def drive(screen: Screen, process: subprocess.Popen[str], folder: Path) -> dict[
 
     # 3. Turning by itself, the screenshot, another clip, the end.
     screen.xdotool("mousemove", *middle, "key", "o")
-    time.sleep(0.5)
-    one = screen.grab()
-    time.sleep(0.5)
-    seen["auto orbit"] = changed(one, screen.grab())
+    seen["auto orbit"] = changed(still, screen.until(lambda now: changed(still, now) > 0.02))
     screen.xdotool("key", "o", "key", "Home")
-    screen.settled()
+    screen.until(equals(still))
     screen.xdotool("key", "s")
-    screen.settled(15)
+    screen.until(lambda now: bool(list(folder.glob("*.png"))))
     seen["screenshots"] = sorted(path.name for path in folder.glob("*.png"))
     screen.xdotool("mousemove", 40, 10 + CLIP_ROW + CLIP_ROW // 2, "click", 1)
-    seen["clip"] = changed(still, screen.settled())
+    seen["clip"] = changed(still, screen.until(lambda now: changed(still, now) > 0.01))
     screen.xdotool("mousemove", *middle, "key", "Escape")
     seen["exit"] = process.wait(20)
     seen["errors"] = process.stderr.read()

@@ -11,7 +11,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,6 +36,14 @@ class Screen:
         width, height, row_bytes, color_count = header[4], header[5], header[12], header[19]
         pixels = np.frombuffer(content, np.uint8, row_bytes * height, header[0] + 12 * color_count)
         return pixels.reshape(height, row_bytes)[:, :4 * width].reshape(height, width, 4)[..., 2::-1].astype(int)
+
+    def until(self, holds: Callable[[np.ndarray], bool], seconds: float = 8.0) -> np.ndarray:
+        """The screen as soon as something holds of it, or as it is after so many seconds."""
+        end, now = time.monotonic() + seconds, self.grab()
+        while not holds(now) and time.monotonic() < end:
+            time.sleep(0.05)
+            now = self.grab()
+        return now
 
     def settled(self, seconds: float = 10.0) -> np.ndarray:
         """The screen once it has stopped changing."""
