@@ -237,7 +237,7 @@ class TrainingStep:
     tables: posing.PoseTables
     """Skinning of those that move."""
     opacities: Tensor
-    """Still ones first."""
+    """Still ones first. Neither these nor the channels are learnt."""
     channels: Tensor
     """Colour and whether preserved [N 4]."""
     target: Tensor
@@ -270,7 +270,8 @@ class TrainingStep:
         self.adam.zero_grad()
         offsets = (self.field.reference if plain else self.field)(FRAME)
         posed = self.posed(offsets, plain=plain)
-        image, alpha, _, _ = load("cpu")(*posed, self.opacities, self.channels, yardstick_camera())
+        image, alpha, _, _ = load("cpu")(*posed, self.opacities, self.channels, yardstick_camera(),
+                                         still_count=len(self.still[0]))
         self.loss(image[..., :3] + (1 - alpha)[..., None] * 0.5, plain=plain).backward()
         self.adam.step()
 
@@ -288,16 +289,21 @@ class TrainingStep:
         """The parts on their own, each forward and backward."""
         offsets = tuple(o.detach().requires_grad_() for o in self.field(FRAME))
         posed = tuple(v.detach() for v in self.posed(offsets))
-        scene = dict(zip(("means", "quats_wxyz", "scales", "opacities", "colors"),
-                         (*posed, self.opacities, self.channels), strict=True))
+        for value in posed:
+            value.requires_grad_()
+        by_image = torch.randn(*reversed(YARDSTICK_SIZE), STEP_CHANNELS, generator=torch.Generator().manual_seed(0))
         picture = self.target.flip(0).requires_grad_()
 
         def pose() -> object:
             means, quats, scales = self.posed(offsets)
             return torch.autograd.grad(means.sum() + quats.sum() + scales.sum(), offsets)
 
-        return {"field": field_step_of(self.field, self.field), "pose": pose,
-                "raster": training_step_of(load("cpu"), scene, yardstick_camera()),
+        def raster() -> object:
+            output = load("cpu")(*posed, self.opacities, self.channels, yardstick_camera(),
+                                 still_count=len(self.still[0]))
+            return torch.autograd.grad(output.image, posed, by_image)
+
+        return {"field": field_step_of(self.field, self.field), "pose": pose, "raster": raster,
                 "l1_and_ssim": lambda: torch.autograd.grad(self.loss(picture), picture), "adam": self.adam.step}
 
 

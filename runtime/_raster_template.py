@@ -42,15 +42,17 @@ def expand(template: str, *, channels: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def specialise(template: str, *, channels: int, module: dict[str, Any], options: dict[str, Any]) -> Callable[..., Any]:
-    """The kernel `kernel_$K` of a template, compiled by numba with `options`; `module` is its module's globals.
+def specialise(template: str, *, channels: int, module: dict[str, Any], options: dict[str, Any],
+               name: str = "kernel_$K") -> Callable[..., Any]:
+    """The kernel `name` of a template, compiled by numba with `options`; `module` is its module's globals.
 
     The text is compiled under the file name of that module, so that numba keeps the result in its `__pycache__` (in
     the user's cache folder when the installation is read-only).
     """
     if not 1 <= channels <= MAX_CHANNELS:
         raise ValueError(f"{channels} channels: between 1 and {MAX_CHANNELS} can be blended in one pass")
-    return from_text(expand(template, channels=channels), f"kernel_{channels}", module=module, options=options)
+    name = name.replace("$K", str(channels))
+    return from_text(expand(template, channels=channels), name, module=module, options=options)
 
 
 def from_text(text: str, name: str, *, module: dict[str, Any], options: dict[str, Any]) -> Callable[..., Any]:

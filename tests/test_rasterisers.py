@@ -305,6 +305,40 @@ def test_each_pose_goes_with_its_camera_and_screen_gradients_add_up():
         draw_views(CPU, poses, [camera()] * 3)
 
 
+def test_still_gaussians_are_drawn_but_get_no_gradient():
+    inputs, view, still = scene(300), camera(), 170
+    results = {}
+    for name, rasterise, count in (("all", CPU, 0), ("cpu", CPU, still), ("reference", REFERENCE, still)):
+        leaves = {key: values.clone().requires_grad_() for key, values in inputs.items()}
+        screen = torch.zeros(300)
+        output = rasterise(*leaves.values(), view, screen_gradients=screen, still_count=count)
+        random_loss(output).backward()
+        results[name] = output, {key: leaf.grad for key, leaf in leaves.items()}, screen
+    (whole, grads, screen), (part, some, some_screen) = results["all"], results["cpu"]
+    assert all(torch.equal(a, b) for a, b in zip(whole, part, strict=True))
+    for key in NAMES:
+        assert not some[key][:still].any() and grads[key][:still].any()
+        # The same kernel but for what it leaves out; the compiler may round a sum of its other loop differently.
+        assert relative(some[key][still:], grads[key][still:].double()) < 1e-5
+        assert relative(some[key], results["reference"][1][key].double()) < 1e-4
+    assert not some_screen[:still].any() and relative(some_screen[still:], screen[still:].double()) < 1e-5
+    assert relative(some_screen, results["reference"][2].double()) < 1e-4
+
+
+@pytest.mark.parametrize("depth_only", [False, True])
+def test_colours_without_a_gradient_change_no_other(depth_only):
+    inputs, view = scene(200, channels=4), camera()
+    results = []
+    for needed in (True, False):
+        leaves = {key: values.clone().requires_grad_(needed or key != "colors") for key, values in inputs.items()}
+        output = CPU(*leaves.values(), view)
+        (output.depth.square().sum() if depth_only else random_loss(output)).backward()
+        results.append({key: leaf.grad for key, leaf in leaves.items()})
+    assert results[1]["colors"] is None
+    for key in NAMES[:-1]:
+        assert relative(results[1][key], results[0][key].double()) < 1e-5, key
+
+
 def test_cpu_gives_the_same_bits_for_any_number_of_threads(monkeypatch):
     results = []
     for threads in (1, 2, 7):

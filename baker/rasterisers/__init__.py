@@ -45,11 +45,14 @@ class Rasteriser(Protocol):
 
     def __call__(self, means: Float[Tensor, "N 3"], quats_wxyz: Float[Tensor, "N 4"], scales: Float[Tensor, "N 3"],
                  opacities: Float[Tensor, " N"], colors: Float[Tensor, "N C"], camera: Camera, *,
-                 screen_gradients: Float[Tensor, " N"] | None = None) -> RasterOutput:
+                 screen_gradients: Float[Tensor, " N"] | None = None, still_count: int = 0) -> RasterOutput:
         """The image; `quats_wxyz` need not be unit, `scales` are standard deviations [m].
 
         `screen_gradients`, for densification: backward adds to it the norm of the loss's gradient by each
         Gaussian's centre, in image half sizes (so that a threshold serves every resolution, as in 3DGS).
+
+        The first `still_count` Gaussians are drawn but get no gradient, which `cpu` then need not work out: of a
+        person most are skin, and only cloth is learnt.
         """
         ...
 
@@ -89,10 +92,11 @@ class View(NamedTuple):
 
 def draw(rasterise: Rasteriser, scenes: Sequence[Scene], cameras: Sequence[Camera], *,
          background: tuple[float, float, float] | None = None,
-         screen_gradients: Float[Tensor, " N"] | None = None) -> list[View]:
+         screen_gradients: Float[Tensor, " N"] | None = None, still_count: int = 0) -> list[View]:
     """Each scene (one pose of a person, say) by its own camera; a single scene is seen by all the cameras.
 
-    `screen_gradients` sums over the views, as in `Rasteriser`. Raises `ValueError` when the numbers do not match.
+    `screen_gradients` sums over the views; it and `still_count` as in `Rasteriser`. Raises `ValueError` when the
+    numbers do not match.
     """
     if len(scenes) not in (1, len(cameras)):
         raise ValueError(f"{len(scenes)} scenes and {len(cameras)} cameras: give one scene, or one for each camera")
@@ -103,7 +107,7 @@ def draw(rasterise: Rasteriser, scenes: Sequence[Scene], cameras: Sequence[Camer
         if scene.features is not None:
             colors = torch.cat([colors, scene.features], dim=1)
         image, alpha, radii, depth = rasterise(scene.means, scene.quats_wxyz, scene.scales, scene.opacities, colors,
-                                               camera, screen_gradients=screen_gradients)
+                                               camera, screen_gradients=screen_gradients, still_count=still_count)
         rgb = image[..., :3]
         if background is not None:
             rgb = rgb + (1 - alpha)[..., None] * rgb.new_tensor(background)
@@ -111,6 +115,11 @@ def draw(rasterise: Rasteriser, scenes: Sequence[Scene], cameras: Sequence[Camer
         views.append(View(rgb=rgb, alpha=alpha, depth=depth / alpha.clamp(min=1e-10), features=image[..., 3:],
                           radii=radii))
     return views
+
+
+def hold_still(count: int, *values: Tensor) -> tuple[Tensor, ...]:
+    """The same values without a gradient in the first `count` rows of each."""
+    return tuple(torch.cat([v[:count].detach(), v[count:]]) if count else v for v in values)
 
 
 def load(name: str) -> Rasteriser:

@@ -58,8 +58,8 @@ def row_width(channels: int) -> int:
 
 
 BACKWARD = '''
-def kernel_$K(counter, tiles, splats, channels, tile_starts, ids, slots, touched, width, height, image, alpha, depth,
-              grad_image, grad_alpha, grad_depth, rows_out):
+def kernel_$K(counter, tiles, splats, channels, tile_starts, ids, slots, touched, still_count, width, height, image,
+              alpha, depth, grad_image, grad_alpha, grad_depth, rows_out):
     tiles_x = (width + TILE - 1) // TILE
     # A piece: transmittance, what is still to come of sum(gradient * output), the output's gradient per channel.
     tile = aligned(($K + 2) * TILE * TILE)
@@ -97,11 +97,13 @@ def kernel_$K(counter, tiles, splats, channels, tile_starts, ids, slots, touched
         for k in range(first, last):
             out = np.int64(slots[k]) * $WIDTH
             todo = touched[k]
-            if todo == u4(0):
-                for j in range($WIDTH):
-                    rows_out[out + j] = ZERO
-                continue
             g = u4(ids[k])
+            still = ids[k] < still_count
+            if todo == u4(0):
+                if not still:
+                    for j in range($WIDTH):
+                        rows_out[out + j] = ZERO
+                continue
             A = splats[g, 2]
             B = splats[g, 3]
             D = splats[g, 4]
@@ -110,13 +112,27 @@ def kernel_$K(counter, tiles, splats, channels, tile_starts, ids, slots, touched
             v_lanes = splat(D) * row
             opacity = splat(splats[g, 5])
             color$c = splat(channels[g, $c])
+            if still:
+                # What it leaves for those behind it, and nothing of its own.
+                while todo != u4(0):
+                    j = lowest_bit(todo)
+                    todo &= todo - u4(1)
+                    b = j * u4(($K + 2) * LANES)
+                    u = u_lanes + splat(lines[j])
+                    v = v_lanes + splat(lines[j + u4(PIECES)])
+                    _, _, _, w, T, _ = contribution(u, v, opacity, load(tile, b))
+                    store(tile, b, T)
+                    gain = splat(ZERO)
+                    gain = fma(load(tile, b + u4($c * LANES + 2 * LANES)), color$c, gain)
+                    store(tile, b + u4(LANES), load(tile, b + u4(LANES)) - w * gain)
+                continue
             s_0 = splat(ZERO)
             s_u = splat(ZERO)
             s_v = splat(ZERO)
             s_uu = splat(ZERO)
             s_uv = splat(ZERO)
             s_vv = splat(ZERO)
-            s_color$c = splat(ZERO)
+            s_color$w = splat(ZERO)
             while todo != u4(0):
                 j = lowest_bit(todo)
                 todo &= todo - u4(1)
@@ -128,7 +144,7 @@ def kernel_$K(counter, tiles, splats, channels, tile_starts, ids, slots, touched
                 store(tile, b, T_behind)
                 gain = splat(ZERO)
                 gain = fma(load(tile, b + u4($c * LANES + 2 * LANES)), color$c, gain)
-                s_color$c = fma(w, load(tile, b + u4($c * LANES + 2 * LANES)), s_color$c)
+                s_color$w = fma(w, load(tile, b + u4($w * LANES + 2 * LANES)), s_color$w)
                 behind = load(tile, b + u4(LANES)) - w * gain
                 store(tile, b + u4(LANES), behind)
                 by_alpha = T * gain - behind / (splat(ONE) - a)
@@ -146,38 +162,43 @@ $STORES
 
 
 @functools.cache
-def blend_backward(channels: int) -> Callable[..., Any]:
+def blend_backward(channels: int, *, colors: bool) -> Callable[..., Any]:
     """Backward of `runtime._raster_blend.blend_forward` for the tiles that `counter` hands out: writes `rows_out
-    [I row_width]`, flat, one row per intersection.
+    [I row_width]`, flat, one row per intersection of a Gaussian from `still_count` on.
 
-    Images and their gradients are flat; `image` holds K - 1 values a pixel.
+    Images and their gradients are flat; `image` holds K - 1 values a pixel. Without `colors` the only channel that has
+    a gradient is the last, depth.
     """
-    names = ["s_0", "s_u", "s_v", "s_uu", "s_uv", "s_vv", *(f"s_color{c}" for c in range(channels))]
+    wanted = range(channels) if colors else range(channels - 1, channels)
+    names = ["s_0", "s_u", "s_v", "s_uu", "s_uv", "s_vv", *(f"s_color{c}" for c in wanted)]
     stores = [f"            store(rows_out, out + {at}, sums(({', '.join(names[at:at + LANES])},)))"
               for at in range(0, len(names), LANES)]
-    text = BACKWARD.replace("$STORES", "\n".join(stores)).replace("$WIDTH", str(row_width(channels)))
-    return specialise(text, channels=channels, module=globals(), options=BLEND_OPTIONS)
+    lines = BACKWARD.replace("$STORES", "\n".join(stores)).replace("$WIDTH", str(row_width(len(wanted)))).splitlines()
+    text = "\n".join(line.replace("$w", str(c)) for line in lines for c in (wanted if "$w" in line else (0,)))
+    name = f"kernel_$K{'' if colors else '_still_colors'}"
+    return specialise(text.replace("kernel_$K", name), channels=channels, module=globals(), options=BLEND_OPTIONS,
+                      name=name)
 
 
 @compiled(**PROJECT_OPTIONS)
 @no_type_check
 def project_backward(counter, count, means, quats, scales, opacities, view, pinhole, splats, rows, width, first_slot,
-                     grad_means, grad_quats, grad_scales, grad_opacities, grad_colors, grad_centers):
+                     still_count, grad_means, grad_quats, grad_scales, grad_opacities, grad_colors, grad_centers):
     """Sum each Gaussian's rows of `rows`, `width` floats wide, always in the same order, and fill the gradients;
-    culled Gaussians get zero."""
+    culled Gaussians and the first `still_count` get zero."""
     while True:
         begin = take(counter) * CHUNK
         if begin >= count:
             break
         _project_rows_backward(begin, min(begin + CHUNK, count), means, quats, scales, opacities, view, pinhole, splats,
-                               rows, width, first_slot, grad_means, grad_quats, grad_scales, grad_opacities,
-                               grad_colors, grad_centers)
+                               rows, width, first_slot, still_count, grad_means, grad_quats, grad_scales,
+                               grad_opacities, grad_colors, grad_centers)
 
 
 @compiled(**PROJECT_OPTIONS)
 @no_type_check
 def _project_rows_backward(begin, end, means, quats, scales, opacities, view, pinhole, splats, rows, width, first_slot,
-                           grad_means, grad_quats, grad_scales, grad_opacities, grad_colors, grad_centers):
+                           still_count, grad_means, grad_quats, grad_scales, grad_opacities, grad_colors, grad_centers):
     fx, fy, cx, cy, image_width, height = pinhole[0], pinhole[1], pinhole[2], pinhole[3], pinhole[4], pinhole[5]
     left, right = -cx / fx - GUARD * image_width / fx, (image_width - cx) / fx + GUARD * image_width / fx
     top, bottom = -cy / fy - GUARD * height / fy, (height - cy) / fy + GUARD * height / fy
@@ -186,8 +207,9 @@ def _project_rows_backward(begin, end, means, quats, scales, opacities, view, pi
     for i in range(begin, end):
         for at in range(0, width, LANES):
             part = splat(ZERO)
-            for k in range(first_slot[i], first_slot[i + 1]):
-                part = part + load(rows, np.int64(k) * width + at)
+            if i >= still_count:
+                for k in range(first_slot[i], first_slot[i + 1]):
+                    part = part + load(rows, np.int64(k) * width + at)
             store(total, at, part)
         for c in range(colors):
             grad_colors[i, c] = total[GEOMETRY + c]
@@ -196,7 +218,7 @@ def _project_rows_backward(begin, end, means, quats, scales, opacities, view, pi
         grad_quats[i, :] = f4(0)
         grad_scales[i, :] = f4(0)
         grad_opacities[i] = f4(0)
-        if splats[i, 7] <= 0:
+        if splats[i, 7] <= 0 or i < still_count:
             continue
         grad_opacities[i] = total[0] if opacities[i] <= 1 else f4(0)
         # 1. The forward pass again, names as in `project`.

@@ -11,7 +11,7 @@ from gsplat import rasterization
 from jaxtyping import Float
 from torch import Tensor
 
-from baker.rasterisers import RasterOutput
+from baker.rasterisers import RasterOutput, hold_still
 from baker.rasterisers.reference import drawable
 from runtime._raster_project import EPS_2D, NEAR
 from runtime.types import Camera
@@ -19,11 +19,12 @@ from runtime.types import Camera
 
 def rasterise(means: Float[Tensor, "N 3"], quats_wxyz: Float[Tensor, "N 4"], scales: Float[Tensor, "N 3"],
               opacities: Float[Tensor, " N"], colors: Float[Tensor, "N C"], camera: Camera, *,
-              screen_gradients: Float[Tensor, " N"] | None = None) -> RasterOutput:
+              screen_gradients: Float[Tensor, " N"] | None = None, still_count: int = 0) -> RasterOutput:
     """See `baker.rasterisers.Rasteriser`. CPU tensors are copied to the GPU and the result back."""
     home, count, gpu = means.device, len(means), _device(means)
     means, quats_wxyz, scales, opacities, colors = (
-        values.to(gpu, torch.float32) for values in (means, quats_wxyz, scales, opacities, colors))
+        values.to(gpu, torch.float32)
+        for values in hold_still(still_count, means, quats_wxyz, scales, opacities, colors))
     # gsplat draws NaN into whole tiles; rows that cannot be drawn do not reach it.
     kept = drawable(means, quats_wxyz, scales, opacities, colors, camera).nonzero()[:, 0]
     if len(kept) == 0:
@@ -45,7 +46,7 @@ def rasterise(means: Float[Tensor, "N 3"], quats_wxyz: Float[Tensor, "N 4"], sca
     if screen_gradients is not None and meta["means2d"].requires_grad:
         def accumulate(gradient: Tensor) -> None:
             half_image = gradient.new_tensor([camera.width / 2, camera.height / 2])
-            norms = (gradient.reshape(-1, 2) * half_image).norm(dim=1)
+            norms = (gradient.reshape(-1, 2) * half_image).norm(dim=1) * (kept >= still_count)
             screen_gradients.index_add_(0, kept.to(screen_gradients.device), norms.to(screen_gradients))
 
         meta["means2d"].register_hook(accumulate)

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from baker.rasterisers import RasterOutput
+from baker.rasterisers import RasterOutput, hold_still
 from runtime._raster_blend import ALPHA_MAX, T_MIN
 from runtime._raster_project import ALPHA_MIN, BOUND_SLACK, EPS_2D, GUARD, NEAR, TILE
 from runtime.types import Camera
@@ -34,8 +34,9 @@ class Projected(NamedTuple):
 
 def rasterise(means: Float[Tensor, "N 3"], quats_wxyz: Float[Tensor, "N 4"], scales: Float[Tensor, "N 3"],
               opacities: Float[Tensor, " N"], colors: Float[Tensor, "N C"], camera: Camera, *,
-              screen_gradients: Float[Tensor, " N"] | None = None) -> RasterOutput:
+              screen_gradients: Float[Tensor, " N"] | None = None, still_count: int = 0) -> RasterOutput:
     """See `baker.rasterisers.Rasteriser`."""
+    means, quats_wxyz, scales, opacities, colors = hold_still(still_count, means, quats_wxyz, scales, opacities, colors)
     # 1. Cull what cannot be drawn, project the rest.
     kept = drawable(means, quats_wxyz, scales, opacities, colors, camera).nonzero()[:, 0]
     opacities = opacities[kept].clamp(max=1.0)
@@ -44,7 +45,7 @@ def rasterise(means: Float[Tensor, "N 3"], quats_wxyz: Float[Tensor, "N 4"], sca
     radii = means.new_zeros(len(means))
     radii[kept[on_image]] = projected.half_sizes[on_image].amax(dim=1).ceil()
     if screen_gradients is not None and projected.centers.requires_grad:
-        projected.centers.register_hook(_screen_gradient_hook(screen_gradients, kept, camera))
+        projected.centers.register_hook(_screen_gradient_hook(screen_gradients, kept, camera, still_count))
     # 2. Front to back; depth is one more channel.
     order = torch.argsort(torch.where(on_image, projected.depths.detach(), torch.inf), stable=True)
     order = order[:int(on_image.sum())]
@@ -64,10 +65,12 @@ def rasterise(means: Float[Tensor, "N 3"], quats_wxyz: Float[Tensor, "N 4"], sca
     return RasterOutput(image=blended[..., :-2], alpha=blended[..., -1], radii=radii, depth=blended[..., -2])
 
 
-def _screen_gradient_hook(screen_gradients: Tensor, kept: Tensor, camera: Camera) -> Callable[[Tensor], None]:
+def _screen_gradient_hook(screen_gradients: Tensor, kept: Tensor, camera: Camera,
+                          still_count: int) -> Callable[[Tensor], None]:
     def accumulate(gradient: Tensor) -> None:
         half_image = gradient.new_tensor([camera.width / 2, camera.height / 2])
-        screen_gradients.index_add_(0, kept, (gradient * half_image).norm(dim=1).to(screen_gradients.dtype))
+        norms = (gradient * half_image).norm(dim=1) * (kept >= still_count)
+        screen_gradients.index_add_(0, kept, norms.to(screen_gradients.dtype))
 
     return accumulate
 
