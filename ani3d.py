@@ -198,7 +198,8 @@ def build_parser() -> argparse.ArgumentParser:
     baked.set_defaults(run=run_evaluate_bake)
 
     bench = commands.add_parser("bench", help="measure")
-    bench.add_argument("what", choices=("raster", "field", "step", "play", "decode", "soak", "export", "gpu"))
+    bench.add_argument("what", choices=("raster", "field", "step", "play", "decode", "soak", "gl", "export",
+                                        "gpu"))
     bench.add_argument("bundle", nargs="?", metavar="X.ani3d", help="for play to export (default: the yardstick)")
     bench.add_argument("--json", action="store_true")
     bench.add_argument("--gate", action="store_true",
@@ -534,6 +535,10 @@ def run_bench(args: argparse.Namespace) -> None:
 
         play = {"play": bench_play.bench_play, "decode": bench_play.bench_decode, "soak": bench_play.soak}
         figures = play[args.what](args.bundle)
+    elif args.what == "gl":
+        from viewer.bench import bench_gl
+
+        figures = bench_gl(args.bundle)
     elif args.what == "export":
         from export_formats.bench import bench_export
 

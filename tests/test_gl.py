@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -234,3 +235,16 @@ for cpu, gl in zip(orbit_frames(player, **seen), headless.orbit_frames(player, *
         pytest.skip(HINT)
     rows = [tuple(map(float, line.split())) for line in done.stdout.splitlines()]
     assert len(rows) == 6 and all(decibel > 40 and spread > 10 for decibel, spread in rows), done.stderr[-2000:]
+
+
+def test_bench_names_the_driver_and_every_phase() -> None:
+    code = "import json; from viewer.bench import bench_gl; print(json.dumps(bench_gl(size=(64, 96), runs=1)))"
+    done = subprocess.run([sys.executable, "-c", code], text=True, timeout=60, capture_output=True,
+                          env=os.environ | {"PYTHONPATH": str(ROOT)})
+    if "no OpenGL context" in done.stderr or "needs pyglet" in done.stderr:
+        pytest.skip(HINT)
+    figures = json.loads(done.stdout)
+    assert figures["driver"] and figures["gaussians_count"] == 40_000
+    assert all(figures[f"{name}_ms_min"] > 0 for name in (
+        "instances_pose_decode_skin", "instances_sort", "instances_upload", "instances_draw", "compute_pose",
+        "compute_decode", "compute_skin", "compute_sort", "compute_draw", "compute_picture"))
