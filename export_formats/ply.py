@@ -121,6 +121,8 @@ def parse(content: bytes, source: str) -> PlyTable:
     order, declared, comments = _header(lines, source)
     offset, elements = end.end(), {}
     for name, (count, properties) in declared.items():
+        if not properties:
+            raise InputError(f"{source}: element {name} has no properties")
         try:
             row = np.dtype([(field, order + code) for field, code in properties])
         except ValueError:

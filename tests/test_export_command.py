@@ -55,6 +55,15 @@ def test_manual_names_every_format(capsys):
         assert re.search(rf"(?<![\w-]){name}(?![\w-])", manual), name
 
 
+def test_bench_compares_every_animated_format_with_the_bundle(bundle, capsys):
+    assert ani3d.main(["bench", "export", str(bundle), "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["frames"] == 7 and figures["gaussians"] == FIGURE.gaussians.count
+    assert figures["bundle_bytes_per_frame"] == round(bundle.stat().st_size / 7, 1)
+    ratios = {key: value for key, value in figures.items() if key.endswith("_ratio_to_bundle")}
+    assert len(ratios) == 10 and max(ratios, key=ratios.get) == "ply_sequence_ratio_to_bundle"
+
+
 @pytest.mark.parametrize("kind", ["ply", "compressed-ply", "spz", "sog"])
 def test_sequences_are_the_players_frames(tmp_path, kind):
     folder = tmp_path / "frames"

@@ -142,6 +142,9 @@ GOOD = ply.encode(posed(), ExportOptions())
     (lambda c: c.replace(b"float rot_3", b"float rot_9"), "rot_3"),
     (lambda c: c.replace(b"float rot_3", b"float rot_2"), "repeats"),
     (lambda c: c.replace(b"property float x", b"property list uchar int x"), "header line"),
+    (lambda c: c.replace(b"element vertex", b"element camera 99\nelement vertex"), "no properties"),
+    (lambda c: b"ply\nformat binary_little_endian 1.0\nelement vertex 9\nend_header\n", "no properties"),
+    (lambda c: b"ply\nelement vertex 9\nproperty float x\nend_header\n" + bytes(36), "not a binary PLY"),
     (lambda c: c.replace(b"binary_little_endian", b"ascii"), "header line"),
     (lambda c: c.replace(b"comment axes RDF", b"comment axes ZZZ"), "axes"),
 ])

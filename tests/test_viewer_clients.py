@@ -45,17 +45,20 @@ def site(tmp_path_factory):
     for _, name, to, options, _ in CASES:
         export_formats.write(FIGURE, folder / name.rstrip("/"), to=to, options=ExportOptions(time=TIME, **options))
     export_formats.write(FIGURE, folder / "rigged.glb", to="glb")
-    with serve(folder) as address:
-        yield address
+    (folder / "empty.html").write_text("<!doctype html>")
+    with serve(folder) as address, Page(f"{address}empty.html", size=SIZE) as page:
+        yield address, page
 
 
-def shot(site: str, path: Path, **query) -> np.ndarray:
+def shot(site: tuple[str, Page], path: Path, **query) -> np.ndarray:
     """What a viewer shows, RGB in [0, 1]."""
     query |= {"position": ",".join(map(str, EYE)), "target": ",".join(map(str, TARGET)), "fov": FOV, "frame": FRAME}
-    with Page(f"{site}index.html?{urlencode(query)}", size=SIZE) as page:
-        page.wait_until("window.done")
-        assert page.evaluate("window.failure") == "" and page.errors == []
-        page.screenshot(path)
+    address, page = site
+    page.errors.clear()
+    page.evaluate(f"location.href = {address + 'index.html?' + urlencode(query)!r}; 0")
+    page.wait_until(f"location.search == {'?' + urlencode(query)!r} && window.done")
+    assert page.evaluate("window.failure") == "" and page.errors == []
+    page.screenshot(path)
     return np.asarray(Image.open(path).convert("RGB")) / 255.0
 
 

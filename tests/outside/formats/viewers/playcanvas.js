@@ -33,5 +33,5 @@ export async function show(canvas, { file, turn, frame, position, target, fov })
     if (turn === "x") figure.setLocalEulerAngles(180, 0, 0);
     if (turn === "z") figure.setLocalEulerAngles(0, 0, 180);
     app.root.addChild(figure);
-    await new Promise((resume) => setTimeout(resume, 1500));
+    await new Promise((resume) => setTimeout(resume, 900));
 }
