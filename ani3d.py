@@ -37,7 +37,7 @@ FORMAT  one frame       ply | compressed-ply | spz | sog | splat | glb-still
         animated        glb    KHR_gaussian_splatting with skin, morph targets and animation: no code of ours needed
                         usd    OpenUSD ParticleField3DGaussianSplat, time-sampled
                         vat    vertex animation textures (SideFX VAT 3.0 names) and bone texture   (-o is a folder)
-        engines         unity | unreal | gsd | web   (-o is a folder)
+        engines         unity | unreal | web   (-o is a folder), gsd   (a file for DazaiStudio's Unreal player)
 
 Axes are three letters, where x, y and z point for a viewer who faces the figure: R or L, U or D, B (to the viewer) or
 F (away). The bundle, glb, usd and spz are RUB; ply and splat are RDF, compressed-ply and sog LDB (PlayCanvas) unless
