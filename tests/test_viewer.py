@@ -69,7 +69,7 @@ def seen(screen: Screen, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     """What the screen showed while real keys and a real mouse drove `ani3d play`."""
     folder = tmp_path_factory.mktemp("played")
     write_bundle(visible_bundle(), folder / "a.ani3d")
-    with playing(screen, "a.ani3d", "--size", "240x400", folder=folder) as process:
+    with playing(screen, "a.ani3d", "--size", "240x400", "--backend", "compute", folder=folder) as process:
         return drive(screen, process, folder)
 
 

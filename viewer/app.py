@@ -46,7 +46,7 @@ def play(paths: Sequence[Path | str], *, size: tuple[int, int] = (480, 832),
     try:
         window = ShowWindow(show, size, renderer=renderer)
     except GlError as error:
-        raise InputError(f"--backend {renderer}: {error}; use --backend auto") from None
+        raise InputError(f"{error}; use --backend auto") from None
     except (pyglet.window.WindowException, pyglet.gl.ContextException) as error:
         raise InputError(f"no window can be opened ({error}); {WITHOUT_WINDOW}") from None
     try:

@@ -196,6 +196,12 @@ def integer(name: int) -> int:
     return value.value
 
 
+def driver_name() -> str:
+    """What the driver calls itself, e.g. the card's name."""
+    name = gl.glGetString(gl.GL_RENDERER)
+    return ctypes.cast(name, ctypes.c_char_p).value.decode(errors="replace") if name else ""
+
+
 def _generated(generate: object) -> int:
     name = ctypes.c_uint()
     generate(1, ctypes.byref(name))  # type: ignore[operator]

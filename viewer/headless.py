@@ -19,6 +19,9 @@ from runtime.stage import STANDING
 from viewer.gl_objects import GlError
 from viewer.renderer import Renderer, RendererName, View, load_renderer
 
+GL_RENDERERS: tuple[RendererName, ...] = ("compute", "instances")
+"""What `--backend gl` takes, best first."""
+
 
 def hidden_context() -> object:
     """A current OpenGL context that shows nothing; keep it while drawing, `close()` it after.
@@ -52,9 +55,9 @@ def orbit_frames(player: Player, *, size: tuple[int, int], turns: int | float, s
     context = hidden_context()
     try:
         try:
-            own, _ = load_renderer(renderer)
+            own, _ = load_renderer(*([renderer] if renderer else GL_RENDERERS))
         except GlError as error:
-            raise InputError(f"--backend {renderer}: {error}; use --backend gl or cpu") from None
+            raise InputError(f"{error}; use --backend gl or cpu") from None
         own.set_scene([player.bundle], [STANDING])
         count = max(round(seconds * player.fps), 1)
         for i in range(count):

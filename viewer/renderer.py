@@ -1,4 +1,4 @@
-"""What draws: three renderers with one signature, the best that works here picked first.
+"""What draws: three renderers with one signature, the best for the driver picked first.
 
 `compute`    OpenGL 4.3: decodes, skins, sorts and draws on the GPU.
 `instances`  OpenGL 3.3 (4.1 on macOS): the CPU player's Gaussians, uploaded each frame, drawn on the GPU.
@@ -132,22 +132,32 @@ def _instances() -> Renderer:
 
 RENDERERS: dict[RendererName, Callable[[], Renderer]] = {
     "compute": _compute, "instances": _instances, "cpu": CpuRenderer}
-"""Loaders, best first. They raise `viewer.gl_objects.GlError` where the current OpenGL does not do."""
+"""Loaders; what fails while drawing is replaced by the next. They raise `viewer.gl_objects.GlError` where the current
+OpenGL does not do."""
 
 
-def load_renderer(name: RendererName | None = None) -> tuple[Renderer, tuple[str, ...]]:
-    """The named renderer, or the best that the current OpenGL context does, and why better ones were passed over.
+SOFTWARE_DRIVERS = ("llvmpipe", "softpipe", "swrast", "swiftshader", "software")
+"""Parts of the names of drivers that draw on the CPU: our own rasteriser does that three to four times faster."""
 
-    Raises `GlError` where a named one does not work.
+
+def best_first(driver: str) -> tuple[RendererName, ...]:
+    """The renderers in the order to try with an OpenGL driver of this name."""
+    if any(name in driver.lower() for name in SOFTWARE_DRIVERS):
+        return ("cpu", "instances", "compute")
+    return ("compute", "instances", "cpu")
+
+
+def load_renderer(*names: RendererName) -> tuple[Renderer, tuple[str, ...]]:
+    """The first of the named renderers that the current OpenGL context does, and why earlier ones were passed over.
+
+    Without names, the best for the driver. Raises `GlError` where none works.
     """
-    from viewer.gl_objects import GlError
+    from viewer.gl_objects import GlError, driver_name
 
-    if name is not None:
-        return RENDERERS[name](), ()
     refused: list[str] = []
-    for candidate, load in RENDERERS.items():
+    for name in names or best_first(driver_name()):
         try:
-            return load(), tuple(refused)
+            return RENDERERS[name](), tuple(refused)
         except GlError as error:
-            refused.append(f"{candidate}: {error}")
-    raise AssertionError("the CPU renderer needs nothing")
+            refused.append(f"{name}: {error}")
+    raise GlError("; ".join(refused))

@@ -59,7 +59,7 @@ class ShowWindow:
         self.show = show
         self.help_shown, self.statistics_shown, self.clips_shown = False, False, len(show.clips) > 1
         self.fps, self.picture_s, self.scale = 0.0, 0.0, 1.0
-        self.renderer, self.refused = load_renderer(renderer)
+        self.renderer, self.refused = load_renderer(*([renderer] if renderer else []))
         self._scene_key: tuple[object, ...] | None = None
         self._held: Control | None = None
         self._changed, self._sharp = True, False
