@@ -50,7 +50,7 @@ def program(tmp_path_factory):
     """The core and dump.cpp under the address and undefined-behaviour sanitisers."""
     target = tmp_path_factory.mktemp("core") / "dump"
     done = subprocess.run(
-        ["g++", "-std=c++17", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-Wall", "-Wextra",
+        ["g++", "-std=c++17", "-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-Wall", "-Wextra",
          "-Wshadow", "-Werror", "-fno-exceptions", "-fno-rtti", f"-I{CORE}", *map(str, sorted(CORE.glob("*.cpp"))),
          str(Path(__file__).parent / "outside/unreal/dump.cpp"), "-o", str(target)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
