@@ -56,7 +56,7 @@ def test_cpu_draws_what_the_float64_specification_draws(channels):
     inputs = scene(channels=channels)
     output, (truth, _, _) = CPU(*inputs.values(), camera()), draw(REFERENCE, inputs, camera(), dtype=torch.float64)
     assert truth.alpha.max() > 0.99
-    # Worst seen: 1.1e-6 image and alpha, 3.1e-6 depth (of about 3 m).
+    # Worst seen: 9e-7 image and alpha, 2.8e-6 depth (of about 3 m).
     for name in ("image", "alpha", "depth"):
         assert (getattr(output, name) - getattr(truth, name)).abs().max() < 1e-5, name
     assert (output.radii - truth.radii).abs().max() <= 1  # ceil of nearly equal numbers
@@ -67,7 +67,7 @@ def test_cpu_gradients_are_those_of_autograd_on_the_specification(channels):
     inputs = scene(channels=channels)
     _, grads, screen = draw(CPU, inputs, camera())
     _, truths, screen_truth = draw(REFERENCE, inputs, camera(), dtype=torch.float64)
-    # Worst seen: 9e-6 (opacities); float32 autograd on the specification itself is 2e-6 off.
+    # Worst seen: 5e-6 (opacities); float32 autograd on the specification itself is 2e-6 off.
     for name in NAMES:
         assert truths[name].norm() > 0
         assert relative(grads[name], truths[name]) < 1e-4, name
@@ -212,11 +212,12 @@ def test_cpu_agrees_with_the_specification_on_hard_scenes(name):
     output, grads, _ = draw(CPU, inputs, view)
     truth, truths, _ = draw(REFERENCE, inputs, view, dtype=torch.float64)
     assert truth.alpha.max() > 0.5
-    assert (output.image - truth.image).abs().max() < 2e-5
-    assert (output.alpha - truth.alpha).abs().max() < 2e-5
+    # Worst seen: 1.4e-6, and 2e-5 in the gradients of ten thousand on one pixel.
+    assert (output.image - truth.image).abs().max() < 1e-5
+    assert (output.alpha - truth.alpha).abs().max() < 1e-5
     for key in NAMES:
         if truths[key].norm() > 0:
-            assert relative(grads[key], truths[key]) < 1e-3, key
+            assert relative(grads[key], truths[key]) < 1e-4, key
 
 
 def test_render_of_the_runtime_is_the_rasteriser_with_clamped_colours():
