@@ -42,3 +42,17 @@ def test_a_training_step_learns_and_equals_plain_torch() -> None:
         assert one.grad is not None and other.grad is not None and other.grad.norm() > 0
         # The field's own difference is 1e-6, SSIM's 2e-6, and offsets that differ by rounding move 1/255 borders.
         assert (one.grad - other.grad).norm() < 1e-3 * other.grad.norm()
+
+
+def test_gate_decides_the_exit_code_and_says_why(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    bench, ani3d = pytest.importorskip("baker.bench"), pytest.importorskip("ani3d")
+    figures = baseline()["field"]
+    monkeypatch.setattr(bench, "bench_field", lambda: figures)
+    assert ani3d.main(["bench", "field", "--json", "--gate"]) == 0
+    assert json.loads(capsys.readouterr().out) == figures
+    figures["ratio_to_reference"] = 1.0
+    assert ani3d.main(["bench", "field"]) == 0  # measured, not judged
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="1"):
+        ani3d.main(["bench", "field", "--gate"])
+    assert "ratio_to_reference is 1.0, under" in capsys.readouterr().err
