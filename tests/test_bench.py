@@ -44,7 +44,8 @@ def test_a_training_step_learns_and_equals_plain_torch() -> None:
         assert (one.grad - other.grad).norm() < 1e-3 * other.grad.norm()
 
 
-def test_gate_decides_the_exit_code_and_says_why(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_gate_decides_the_exit_code_and_says_why(monkeypatch: pytest.MonkeyPatch,
+                                                 capsys: pytest.CaptureFixture) -> None:
     bench, ani3d = pytest.importorskip("baker.bench"), pytest.importorskip("ani3d")
     figures = baseline()["field"]
     monkeypatch.setattr(bench, "bench_field", lambda: figures)
