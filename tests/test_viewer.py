@@ -319,6 +319,10 @@ def test_the_scene_follows_detail_and_togetherness() -> None:
     views = show.views((100, 160))
     assert len(views) == 1 and len(views[0].moments) == 2
     assert len(show.bones(views[0])) == 6
+    show.root_motion = False
+    middle = show.target()
+    show.together = False
+    assert middle[0] == pytest.approx(show.target()[0], abs=1e-6), "the two stand left and right of where one stands"
 
 
 def test_the_camera_follows_a_figure_that_stays_or_walks_on() -> None:

@@ -169,14 +169,9 @@ class Show:
                 for left, width, residual in ((0, half, False), (half, size[0] - half, True))]
 
     def target(self) -> Float[np.ndarray, " 3"]:
-        """What the camera looks at [m]: the shown actor's root, smoothed."""
-        layers = self.actor.moment().layers
-        target = self._layer_target(layers[0])
-        for layer in layers[1:]:
-            target = (1 - layer.share) * target + layer.share * self._layer_target(layer)
-        if not self.root_motion:
-            target = target * (0, 1, 0) + self.bundles[self.shown].rig.T_world_joint_rest[0, :3, 3] * (1, 0, 1)
-        return target + self._placement(self.shown)[:, 3]
+        """What the camera looks at [m]: the shown actor's root, smoothed; the middle of all who are shown together."""
+        indices = range(len(self.actors)) if self.together else [self.shown]
+        return np.mean([self._target_of(index) for index in indices], axis=0)
 
     def bones(self, view: View) -> Float[np.ndarray, "B 2 2"]:
         """Segments of the shown avatars' skeletons in a view [px], y down, from parent to joint."""
@@ -212,8 +207,18 @@ class Show:
             placement[0, 3] = APART_M * (index - (len(self.bundles) - 1) / 2)
         return placement
 
-    def _layer_target(self, layer: Layer) -> np.ndarray:
-        targets = self._targets[self.shown][layer.clip]
+    def _target_of(self, index: int) -> np.ndarray:
+        """One actor's smoothed root [m], where it stands."""
+        layers = self.actors[index].moment().layers
+        target = self._layer_target(index, layers[0])
+        for layer in layers[1:]:
+            target = (1 - layer.share) * target + layer.share * self._layer_target(index, layer)
+        if not self.root_motion:
+            target = target * (0, 1, 0) + self.bundles[index].rig.T_world_joint_rest[0, :3, 3] * (1, 0, 1)
+        return target + self._placement(index)[:, 3]
+
+    def _layer_target(self, index: int, layer: Layer) -> np.ndarray:
+        targets = self._targets[index][layer.clip]
         before = targets[layer.before] + (layer.before_offset[0], 0.0, layer.before_offset[1])
         after = targets[layer.after] + (layer.after_offset[0], 0.0, layer.after_offset[1])
         return (1 - layer.weight) * before + layer.weight * after

@@ -210,7 +210,7 @@ class ShowWindow:
         return (f"{self.fps:.0f} pictures/s\n{1000 * self.picture_s:.1f} ms a picture\n"
                 f"at {self.scale:.0%} resolution\n{count} Gaussians\n{moving} may move\n"
                 f"renderer {self.renderer.name}\nOpenGL {info.get_version()[0]}.{info.get_version()[1]}\n"
-                f"{info.get_renderer()[:30]}\n{memory_now_mib():.0f} MiB")
+                f"{info.get_renderer()[:28]}\n{memory_now_mib():.0f} MiB")
 
     def _picture(self, scale: float) -> None:
         """Draw the show on the renderer's canvas; a renderer that fails is replaced by the next best."""
