@@ -6,7 +6,7 @@ Letters: V vertices, F faces, G Gaussians, S surface samples (several a Gaussian
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +27,16 @@ SIZE_OF_SPACING = 0.66
 """Standard deviation over spacing. On a square grid the point farthest from all centres is then covered to
 1 - (1 - exp(-0.5 (0.707 / 0.66)^2))^4 = 0.96; a larger value closes it further and blurs the texture."""
 THICKNESS_OF_SPACING = 0.08
+RASTER_BLUR = 0.0015
+"""What the rasteriser's 0.3 px^2 adds to a Gaussian's standard deviation [m], in quadrature, where a person fills a
+picture of 480x832 (3.2 m away: a pixel is 2.8 mm)."""
+SMALLEST_SIZE = 0.9
+"""Allowing for that blur shrinks no Gaussian below this fraction: near the camera it must still close the surface."""
 MIN_ALPHA = 0.12
 """Samples of the texture below this alpha are not surface (hair and lash cards)."""
 MAX_OPACITY = 0.98
+INSET = 0.45
+MAX_INSET = 0.002
 
 
 @dataclass(frozen=True)
@@ -52,8 +59,28 @@ class SurfaceGaussians:
     """Where on that face."""
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """How Gaussians cover a surface."""
+
+    size: float = SIZE_OF_SPACING
+    """Standard deviation over spacing."""
+    blur: float = 0.0
+    """The rasteriser's blur that is allowed for [m] (`RASTER_BLUR`)."""
+    color_pull: float = 0.0
+    """How far cells follow the texture: a full step of colour counts as this many spacings, so that cells run along
+    stripes rather than across them (as superpixels do: SLIC, Achanta et al., 2012)."""
+
+
+CLOSED = Sampling()
+"""Every Gaussian overlaps its neighbours: nothing shows through, however near."""
+FAITHFUL = Sampling(size=0.6, blur=RASTER_BLUR, color_pull=3.0)
+"""As sharp as the mesh's picture allows: on f01 at 40 000 Gaussians 29.4 dB become 32.5 (8 views, 480x832). The size
+brings 0.9, the colour pull 0.2, the blur 0.6, `inset_surface` the rest."""
+
+
 def sample_mesh(mesh: SkinnedMesh, *, count: int, seed: int, color_at: ColorAt,
-                density: Float[np.ndarray, " F"] | None = None) -> SurfaceGaussians:
+                density: Float[np.ndarray, " F"] | None = None, sampling: Sampling = CLOSED) -> SurfaceGaussians:
     """`count` evenly spaced Gaussians that close the surface of `mesh`.
 
     Each Gaussian is the cell of a centroidal Voronoi tessellation of many more surface samples (Lloyd's
@@ -69,12 +96,15 @@ def sample_mesh(mesh: SkinnedMesh, *, count: int, seed: int, color_at: ColorAt,
     # 2. Cells. Normals join the metric so that the two sides of a thin sheet do not share a cell.
     spacing = float(np.sqrt(area_each.sum() / count))
     features = np.concatenate([points, spacing * normals], axis=1)
+    if sampling.color_pull:
+        own = np.sqrt(area_each * len(points) / count)[:, None]
+        features = np.concatenate([features, sampling.color_pull * own * _coherent_color(points, rgba)], axis=1)
     centre, cell = _voronoi_cells(features, count=count, weights=area_each)
     # 3. Moments of the cells: size, axes, colour.
     area = np.bincount(cell, area_each, count)
     alpha = _cell_mean(rgba[:, 3:], cell, area_each, count)[:, 0]
     rgb = _cell_mean(rgba[:, :3], cell, area_each * rgba[:, 3], count)
-    quats, scales = _frames_and_sizes(points, normals[centre], cell, area, area_each)
+    quats, scales = _frames_and_sizes(points, normals[centre], cell, area, area_each, sampling)
     opacity = np.clip(alpha, MIN_ALPHA, 1.0) * MAX_OPACITY
     return SurfaceGaussians(
         means=points[centre].astype(np.float32), quats_wxyz=quats.astype(np.float32),
@@ -82,6 +112,21 @@ def sample_mesh(mesh: SkinnedMesh, *, count: int, seed: int, color_at: ColorAt,
         opacity_logits=np.log(opacity / (1 - opacity)).astype(np.float32),
         sh0=((rgb - 0.5) / SH_C0).astype(np.float32), faces=faces[centre].astype(np.int32),
         barycentrics=barycentrics[centre].astype(np.float32))
+
+
+def inset_surface(surface: SurfaceGaussians) -> SurfaceGaussians:
+    """The Gaussians moved under the surface by `INSET` of their size, `MAX_INSET` at most: they reach beyond an outline
+    by about a standard deviation, and a figure should not be fatter than its mesh."""
+    size = np.exp(surface.log_scales[:, :2].mean(1))
+    normals = rotations.to_matrix(surface.quats_wxyz)[:, :, 2]
+    depth = np.minimum(INSET * size, MAX_INSET)[:, None].astype(np.float32)
+    return replace(surface, means=surface.means - depth * normals.astype(np.float32))
+
+
+def _coherent_color(points: np.ndarray, rgba: np.ndarray) -> np.ndarray:
+    """Colours [S 3] averaged over four samples: a pattern too fine for the Gaussians is gray, and pulls nothing."""
+    near = cKDTree(points).query(points, k=min(4, len(points)))[1].reshape(len(points), -1)
+    return rgba[near, :3].mean(1)
 
 
 def ride(gaussians: GaussianSet, garment: Garment,
@@ -278,7 +323,7 @@ def _cell_mean(values: np.ndarray, cell: np.ndarray, weights: np.ndarray, count:
 
 
 def _frames_and_sizes(points: np.ndarray, normals: np.ndarray, cell: np.ndarray, area: np.ndarray,
-                      weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+                      weights: np.ndarray, sampling: Sampling) -> tuple[np.ndarray, np.ndarray]:
     """Quaternions [G 4] and standard deviations [G 3] from each cell's in-plane covariance.
 
     The covariance of ten samples is noisy, so the squared size is the mean of the cell's own and of the round
@@ -295,7 +340,8 @@ def _frames_and_sizes(points: np.ndarray, normals: np.ndarray, cell: np.ndarray,
     values, vectors = np.linalg.eigh(0.5 * spread + 0.5 * area[:, None, None] * np.eye(2))
     first = np.einsum("gia,ga->gi", plane, vectors[:, :, 1])
     frame = np.stack([first, np.cross(normals, first), normals], axis=2)
-    sizes = SIZE_OF_SPACING * np.sqrt(np.maximum(values[:, ::-1], 1e-12))
+    sizes = sampling.size * np.sqrt(np.maximum(values[:, ::-1], 1e-12))
+    sizes = np.sqrt(np.maximum(sizes**2 - sampling.blur**2, (SMALLEST_SIZE * sizes) ** 2))
     thickness = THICKNESS_OF_SPACING * np.sqrt(np.maximum(area, 1e-12))
     return rotations.from_matrix(frame), np.concatenate([sizes, thickness[:, None]], axis=1)
 

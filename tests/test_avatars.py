@@ -143,7 +143,7 @@ def test_missing_files_and_unknown_names_say_what_would_work(tmp_path: Path) -> 
     with pytest.raises(InputError, match="has no part 'hat'; it has body, skirt"):
         load_avatar(str(path), parts=("body", "hat"))
     with pytest.raises(InputError, match=r"builtin.*npz"):
-        load_avatar(str(tmp_path / "person.fbx"))
+        load_avatar(str(tmp_path / "person.xyz"))
     with pytest.raises(InputError, match="--gaussians"):
         load_avatar(str(path), count=5)
     (path.parent / "cloth.png").unlink()

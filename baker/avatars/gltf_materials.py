@@ -119,6 +119,8 @@ def _texture(textures: Textures, info: Mapping[str, Any], uvs: Mapping[int, np.n
                 place[:, axis] = np.clip(place[:, axis], half[axis], 1 - half[axis])
             elif wrap == MIRROR:
                 place[:, axis] = 1 - np.abs(place[:, axis] % 2 - 1)
+            else:
+                place[:, axis] %= 1.0
         place[:, 1] = 1 - place[:, 1]  # glTF's v runs down
         return sample_texture(image, place)
 

@@ -9,20 +9,26 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from baker.avatar import Avatar, Garment, SkinnedMesh
 from baker.avatars.outfit import Layer, dress
 from baker.avatars.part_file import INFLUENCES, PartFile, read_part_file
+from baker.avatars.textured import DENSITY, detail
 from baker.binding import Method, bind, mesh_edges
-from baker.meshes import SurfaceGaussians, face_areas, interpolate, interpolate_weights, sample_mesh
+from baker.meshes import (
+    CLOSED,
+    FAITHFUL,
+    SurfaceGaussians,
+    face_areas,
+    inset_surface,
+    interpolate,
+    interpolate_weights,
+    sample_mesh,
+)
 from baker.person_colors import occlusion, shade
 from runtime import rotations
 from runtime.types import SH_C0, GaussianSet, Label, Rig
 
-DENSITY: dict[Label, float] = {Label.FACE: 4.0, Label.HAND: 2.5, Label.EYE: 5.0, Label.HAIR: 0.8,
-                               Label.GARMENT: 0.8}
-"""Gaussians per area relative to plain surfaces: small things people look at."""
 BINDING_LENGTH = 0.1
 """Diffusion length of loose cloth [m]: between legs that stand out of the long skirt in a walk (2.7 % of their
 points at 0.12 m, 0.9 % at 0.1, 0.2 % at 0.08) and cloth that stretches (its 99.5th percentile edge 1.6, 1.7, 2.0
@@ -39,15 +45,15 @@ def load_parts(path: Path, *, parts: tuple[str, ...] = (), texture_dir: Path | N
     """
     file = read_part_file(path, parts=parts)
     layers = dress(file, parts, texture_dir=texture_dir)
-    layers = _bound(layers, file, binding)
-    pieces = _sample(layers, count=count, seed=seed)
-    gaussians = _shaded(_join(layers, pieces), file)
+    layers = bound_layers(layers, file, binding)
+    pieces = sample_layers(layers, count=count, seed=seed)
+    gaussians = _shaded(join_layers(layers, pieces), file)
     rig = _rig(layers, pieces, gaussians, file, binding)
     return Avatar(name=path.stem, gaussians=gaussians, rig=rig, body=file.collider,
                   garments=_garments(layers, pieces, gaussians), licence=file.licence)
 
 
-def _bound(layers: list[Layer], file: PartFile, binding: Method) -> list[Layer]:
+def bound_layers(layers: list[Layer], file: PartFile, binding: Method) -> list[Layer]:
     """Loose cloth bound to the body by `binding`; other layers keep the weights of the file."""
     return [replace(layer, mesh=_bind_mesh(layer.mesh, file.collider, binding)) if layer.garment else layer
             for layer in layers]
@@ -59,14 +65,14 @@ def _bind_mesh(mesh: SkinnedMesh, body: SkinnedMesh, binding: Method) -> Skinned
     return replace(mesh, skin_joints=joints, skin_weights=weights)
 
 
-def _sample(layers: list[Layer], *, count: int, seed: int) -> list[SurfaceGaussians]:
+def sample_layers(layers: list[Layer], *, count: int, seed: int) -> list[SurfaceGaussians]:
     """Gaussians of each layer, `count` in all, in proportion to visible area, `DENSITY` and the texture's detail;
     face numbers are those of the layer's whole mesh."""
     cuts, shares = [], []
     for layer in layers:
         visible = np.flatnonzero(layer.visible) if layer.visible is not None else np.arange(len(layer.labels))
         density = np.array([DENSITY.get(Label(label), 1.0) for label in layer.labels[visible]])
-        density = density * _detail(layer)[visible]
+        density = density * detail(layer.mesh, layer.color_at)[visible]
         cuts.append((visible, density))
         shares.append(float((face_areas(layer.mesh.vertices, layer.mesh.faces[visible]) * density).sum()))
     edges = np.round(np.cumsum(shares) / np.sum(shares) * count).astype(int)
@@ -76,7 +82,9 @@ def _sample(layers: list[Layer], *, count: int, seed: int) -> list[SurfaceGaussi
         mesh = replace(layer.mesh, faces=layer.mesh.faces[visible])
         piece = sample_mesh(
             mesh, count=int(counts[i]), seed=seed * 1000 + i, density=density,
+            sampling=CLOSED if layer.garment else FAITHFUL,
             color_at=lambda f, b, layer=layer, visible=visible: _shown(layer, visible[f], b))
+        piece = piece if layer.garment else inset_surface(piece)  # cloth rides on its very mesh
         pieces.append(replace(piece, faces=visible[piece.faces].astype(np.int32)))
     return pieces
 
@@ -90,21 +98,7 @@ def _shown(layer: Layer, faces: np.ndarray, barycentrics: np.ndarray) -> np.ndar
     return np.concatenate([color[:, :3], (alpha * shown)[:, None]], axis=1)
 
 
-def _detail(layer: Layer) -> np.ndarray:
-    """Relative density [F], 0.8 for a plain texture to 2.2 for fine stripes: the spread of the colour within 2 cm,
-    smoothed over the layer."""
-    count = len(layer.mesh.faces)
-    steps = np.array([[a, b, 4 - a - b] for a in range(5) for b in range(5 - a)]) / 4.0
-    faces = np.repeat(np.arange(count), len(steps))
-    rgb = np.asarray(layer.color_at(faces, np.tile(steps, (count, 1))), np.float64)[:, :3].reshape(count, -1, 3)
-    centres = layer.mesh.vertices[layer.mesh.faces].mean(1).astype(np.float64)
-    near = cKDTree(centres).query(centres, k=min(12, count))[1].reshape(count, -1)
-    mean, square = rgb.mean(1), (rgb**2).mean(1)
-    spread = np.sqrt(np.maximum(square[near].mean(1) - mean[near].mean(1) ** 2, 0).mean(1))
-    return np.clip(0.6 + spread / 0.1, 0.8, 2.2)
-
-
-def _join(layers: list[Layer], pieces: list[SurfaceGaussians]) -> GaussianSet:
+def join_layers(layers: list[Layer], pieces: list[SurfaceGaussians]) -> GaussianSet:
     """All pieces in one set. A garment's faces with only pinned corners never leave the body: they are TIGHT."""
     labels = []
     for layer, piece in zip(layers, pieces, strict=True):

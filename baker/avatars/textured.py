@@ -13,7 +13,15 @@ from jaxtyping import UInt8
 from scipy.spatial import cKDTree
 
 from baker.avatar import Avatar, SkinnedMesh
-from baker.meshes import ColorAt, SurfaceGaussians, face_areas, interpolate_weights, sample_mesh
+from baker.meshes import (
+    FAITHFUL,
+    ColorAt,
+    SurfaceGaussians,
+    face_areas,
+    inset_surface,
+    interpolate_weights,
+    sample_mesh,
+)
 from baker.person_colors import occlusion, shade
 from runtime import rotations
 from runtime.errors import InputError
@@ -77,8 +85,9 @@ def sample_parts(parts: Sequence[TexturedPart], *, count: int, seed: int, source
             pieces.append(_none())
             continue
         try:
-            pieces.append(sample_mesh(part.mesh, count=int(counts[i]), seed=seed * 1000 + i, density=densities[i],
-                                      color_at=part.color_at))
+            piece = sample_mesh(part.mesh, count=int(counts[i]), seed=seed * 1000 + i, density=densities[i],
+                                color_at=part.color_at, sampling=FAITHFUL)
+            pieces.append(inset_surface(piece))
         except InputError as error:
             if "transparent" not in str(error):
                 raise InputError(f"{source}: part '{part.name}': {error}") from None

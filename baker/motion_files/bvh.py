@@ -163,6 +163,10 @@ def _rows(lines: list[str], first: int, frames: int, columns: int, path: Path) -
 def _clip(joints: list[_Joint], values: np.ndarray, fps: float, warnings: list[str], path: Path) -> SkeletonClip:
     """Positions and rotations of all frames from the channel values."""
     frames, count = len(values), len(joints)
+    bad = ~(np.abs(values) < 1e9).all(1)
+    if bad.any():
+        raise InputError(f"{path}: frame {int(np.argmax(bad))} holds NaN, infinity or a number beyond reason; repair or "
+                         "cut the file")
     local_positions = np.empty((frames, count, 3))
     local_quats = np.zeros((frames, count, 4))
     local_quats[..., 0] = 1
@@ -184,9 +188,6 @@ def _clip(joints: list[_Joint], values: np.ndarray, fps: float, warnings: list[s
         if parent >= 0:
             rest[i] += rest[parent]
     positions, quats = forward(parents, local_positions, local_quats)
-    bad = ~np.isfinite(values).all(1)
-    if bad.any():
-        raise InputError(f"{path}: frame {int(np.argmax(bad))} holds NaN or infinity; repair or cut the file")
     return check_clip(SkeletonClip(
         kind="bvh", fps=fps, joint_names=tuple(joint.name for joint in joints), parents=parents,
         rest_positions=rest, turns_wxyz=quats, positions=positions, warnings=tuple(warnings)), str(path))
