@@ -193,8 +193,9 @@ class ResidualField(nn.Module):
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Torch on one thread: the field's parallel regions are too small to pay on a CPU (two threads take 1.0 to
-    6 times as long, the latter beside other work), and results cannot depend on the number of cores."""
+    """Torch on one thread: the heavy work is in kernels with threads of their own, and torch's parallel regions over
+    what is left (pictures, points) are too small to pay on a CPU (two threads take 1.0 to 6 times as long, the latter
+    beside other work); and results cannot depend on the number of cores."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
