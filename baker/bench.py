@@ -156,7 +156,8 @@ def bench_gpu(*, runs: int = 30) -> Figures:
 
 def conditions() -> Figures:
     """What the times depend on besides the code."""
-    return {"scene_name": "yardstick: flat Gaussians on a figure", "threads_count": config.NUMBA_NUM_THREADS, "torch_threads_count": torch.get_num_threads(),
+    return {"scene_name": "yardstick: flat Gaussians on a figure",
+            "threads_count": config.NUMBA_NUM_THREADS, "torch_threads_count": torch.get_num_threads(),
             "load_of_the_machine": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else -1.0}
 
 
