@@ -109,6 +109,7 @@ export class Player {
         : Math.min(Math.max(this.time, 0), this.duration);
       this._last = now;
     }
+    if (this.renderer.busy()) return this._start();
     this._fitCanvas();
     const frame = this._frame();
     const clip = this.clip;

@@ -94,6 +94,16 @@ export class Renderer {
     gl.drawArrays(gl.TRIANGLES, 0, 3);
   }
 
+  /** Whether the picture last asked for is still being drawn: a slow device must not be given another. */
+  busy() {
+    const gl = this.gl;
+    if (!this.fence || gl.isContextLost()) return false;
+    if (gl.clientWaitSync(this.fence, 0, 0) === gl.TIMEOUT_EXPIRED) return true;
+    gl.deleteSync(this.fence);
+    this.fence = null;
+    return false;
+  }
+
   /** Blend the posed Gaussians in `order` (farthest first; null: as last given) and show them. */
   draw(camera, order, background) {
     const gl = this.gl;
@@ -115,11 +125,18 @@ export class Renderer {
     gl.uniform2f(at("u_size"), camera.width, camera.height);
     gl.bindVertexArray(this.quads);
     gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, this.drawn ?? 0);
-    if (!this.image) return;
+    if (this.image) this._present(background);
+    if (this.fence) gl.deleteSync(this.fence);
+    this.fence = gl.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
+    gl.flush();
+  }
+
+  _present(background) {
+    const gl = this.gl;
     gl.bindFramebuffer(gl.FRAMEBUFFER, null);
     gl.disable(gl.BLEND);
-    const present = this._use(this.programs.present);
-    gl.uniform3fv(present("u_background"), background);
+    const at = this._use(this.programs.present);
+    gl.uniform3fv(at("u_background"), background);
     gl.bindVertexArray(this.empty);
     gl.drawArrays(gl.TRIANGLES, 0, 3);
   }

@@ -41,7 +41,7 @@ class PageError(RuntimeError):
 class Page:
     """One page of one browser; a context manager that ends the browser. `errors` collects uncaught exceptions."""
 
-    def __init__(self, url: str, *, size: tuple[int, int] = (480, 832), seconds: float = 60.0) -> None:
+    def __init__(self, url: str, *, size: tuple[int, int] = (480, 832), seconds: float = 180.0) -> None:
         self.errors: list[str] = []
         self.address = url
         self._seconds, self._buffer, self._last = seconds, b"", 0
