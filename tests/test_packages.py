@@ -15,7 +15,8 @@ ALLOWED = {
     "viewer": {"runtime", "viewer"},
     "baker": {"runtime", "export_formats", "baker"},
 }
-RUNTIME_THIRD_PARTY = {"numpy", "numba", "jaxtyping", "onnxruntime", "tensorrt"}
+# llvmlite is numba's own back end, installed with it; `runtime/_simd.py` builds vectors with it.
+RUNTIME_THIRD_PARTY = {"numpy", "numba", "llvmlite", "jaxtyping", "onnxruntime", "tensorrt"}
 TORCH_FAMILY = {"torch", "torchvision", "diffusers", "transformers", "safetensors", "gsplat", "smplx", "scipy"}
 
 
