@@ -77,7 +77,7 @@ def _layer_offsets(bundle: Bundle, layer: Layer) -> tuple[np.ndarray, np.ndarray
         residual, layer = _driven(bundle, layer), replace(layer, before=0, after=0, weight=0.0)
     before, after = (offsets.residual_at(residual, frame) for frame in (layer.before, layer.after))
     d_means, d_log_scales = np.zeros((2, bundle.gaussians.count, 3), np.float32)
-    quats = np.tile(np.float32([1, 0, 0, 0]), (bundle.gaussians.count, 1))
+    quats = np.tile(np.array([1, 0, 0, 0], np.float32), (bundle.gaussians.count, 1))
     turned = rotations.from_rotvec(before[1])
     if layer.weight:
         turned = rotations.slerp(turned, rotations.from_rotvec(after[1]), layer.weight)
