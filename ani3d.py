@@ -199,8 +199,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     bench = commands.add_parser("bench", help="measure")
     bench.add_argument("what", choices=("raster", "field", "step", "play", "decode", "soak", "gl", "export",
-                                        "gpu"))
-    bench.add_argument("bundle", nargs="?", metavar="X.ani3d", help="for play to export (default: the yardstick)")
+                                        "import", "gpu"))
+    bench.add_argument("bundle", nargs="?", metavar="FILE", help="for play to export: a bundle (default: the "
+                       "yardstick); for import: a character in parts, measured against its own mesh")
     bench.add_argument("--json", action="store_true")
     bench.add_argument("--gate", action="store_true",
                        help="raster, field, step: exit code 1 when a ratio or the memory is worse than the baseline's")
@@ -543,6 +544,10 @@ def run_bench(args: argparse.Namespace) -> None:
         from export_formats.bench import bench_export
 
         figures = bench_export(args.bundle)
+    elif args.what == "import":
+        from baker.bench_import import bench_import
+
+        figures = bench_import(Path(args.bundle or ""))
     else:
         from baker import bench
 
