@@ -70,6 +70,8 @@ class TrainingClip:
     """Preserved mask of the coarse video, 0..255."""
     garment: UInt8[np.ndarray, "T H X"]
     """Coverage by garment and hair, in the truth or the coarse video, whichever is more, 0..255."""
+    truth_garment: UInt8[np.ndarray, "T H X"]
+    """The same in the truth alone."""
     flow: UInt8[np.ndarray, "T H X 2"]
     """Where in the coarse frame the surface seen at a pixel of the truth lies, as `encode_flow` stores it."""
     reference: UInt8[np.ndarray, "H X 3"]
@@ -78,8 +80,9 @@ class TrainingClip:
 TRUTH, COARSE, POSE, EXCHANGED = slice(0, 3), slice(3, 6), slice(6, 9), slice(9, 12)
 PRESERVED, GARMENT = 12, 13
 FLOW = slice(14, 16)
-CHANNELS = 16
-"""Channels of a clip's array [T + 1, H, X, 16]; the last frame holds the reference in the truth's channels."""
+TRUTH_GARMENT = 16
+CHANNELS = 17
+"""Channels of a clip's array [T + 1, H, X, 17]; the last frame holds the reference in the truth's channels."""
 
 
 @dataclass(frozen=True)
@@ -99,14 +102,14 @@ class ClipStore:
         packed[:frames, ..., TRUTH], packed[:frames, ..., COARSE] = content.truth, content.coarse
         packed[:frames, ..., POSE], packed[:frames, ..., EXCHANGED] = content.pose, content.pose_exchanged
         packed[:frames, ..., PRESERVED], packed[:frames, ..., GARMENT] = content.preserved, content.garment
-        packed[:frames, ..., FLOW] = content.flow
+        packed[:frames, ..., FLOW], packed[:frames, ..., TRUTH_GARMENT] = content.flow, content.truth_garment
         packed[frames, ..., TRUTH] = content.reference
         temporary = self.folder / f".{simulation}_{clip}.tmp"
         with open(temporary, "wb") as file:
             np.save(file, packed)
         os.replace(temporary, self.path(simulation, clip))
 
-    def read(self, simulation: int, clip: int) -> UInt8[np.ndarray, "T1 H X 16"]:
+    def read(self, simulation: int, clip: int) -> UInt8[np.ndarray, "T1 H X 17"]:
         """A clip's array, mapped from its file."""
         return np.load(self.path(simulation, clip), mmap_mode="r", allow_pickle=False)
 
@@ -206,7 +209,7 @@ def render_clip(config: PriorDataConfig, scene: Scene, simulation: int, clip: in
     size = {"height": config.height, "width": config.width}
     return TrainingClip(
         truth=truth, coarse=coarse, preserved=preserved, flow=flow,
-        garment=np.maximum(truth_garment, coarse_garment),
+        garment=np.maximum(truth_garment, coarse_garment), truth_garment=truth_garment,
         pose=draw_pose(positions, seen, **size),
         pose_exchanged=draw_pose(positions[:, MIRRORED], seen[:, MIRRORED], **size),
         reference=reference_image(scene.avatar.gaussians, scene.avatar.rig, size=(config.width, config.height),

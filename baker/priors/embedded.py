@@ -2,7 +2,8 @@
 
 Inputs stand on channels: noisy latents, pose, coarse video, reference, masks, and a flag that says whether the
 coarse video is given (training leaves it out at times, so one model serves with and without it).
-It predicts x0 as the coarse video moved by a predicted flow plus a latent residual; v = (x - x0) / sigma follows.
+With the coarse video it predicts, per pixel, whether to keep the coarse pixel, to put moved cloth there or to
+uncover the background (`baker/priors/layers.py`), and a latent residual; x0 is their sum, v = (x - x0) / sigma.
 Predicting the velocity itself does not work at this size (facts/packages.md §2): a token of 768 numbers cannot carry
 its noise through a width of 256. With its last layer zero, as at the start of training, x0 is the coarse video.
 Letters: B batch, C codec channels, t h w latent sizes, others as in `runtime/__init__.py`.
@@ -24,15 +25,25 @@ from diffusers import WanTransformer3DModel
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from baker.conditions import Conditions
 from baker.priors.codec import PATCH, STRIDE, PatchCodec, pool_mask, to_bytes, to_signed
+from baker.priors.layers import (
+    LAYERS,
+    CoarseLayers,
+    border_color,
+    coarse_layers,
+    compose,
+    garment_channels,
+    layer_odds,
+    pool_mean,
+)
+from baker.priors.refinement import RefinementHead
 from runtime.errors import InputError
 
 SHIPPED = Path(__file__).parent / "weights" / "embedded.safetensors"
 """The weights that come with ani3d."""
-FORMAT = "ani3d-embedded-prior-2"
+FORMAT = "ani3d-embedded-prior-3"
 """Marks the weights file, in its metadata."""
 WINDOW = 33
 """Frames per window, as in training: 9 latent frames."""
@@ -45,6 +56,8 @@ GARMENT_CHANNELS = 6
 """Channels of `garment_channels`."""
 FLOW_UNIT = 4.0
 """Pixels of displacement per unit of the network's output, at the training height of 224."""
+LOGIT_UNIT = 4.0
+"""Log-odds of a layer per unit of the network's output."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +70,12 @@ class EmbeddedConfig:
     """Token width; heads are 64 wide."""
     channels: int = 48
     """C, codec channels."""
-    flow: bool = True
-    """Whether x0 starts from the coarse video moved by a predicted flow."""
+    features: int = 32
+    """Channels that the transformer hands to the convolutions."""
+    head_width: int = 64
+    """Channels of the convolutions."""
+    head_blocks: int = 3
+    """Residual blocks of them."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +86,8 @@ class NetworkInputs:
     """Latents of the pose video [B C t h w]."""
     coarse: Tensor
     """Latents of the coarse video [B C t h w]; ignored where `sees_coarse` is 0."""
-    coarse_video: Tensor
-    """The coarse video itself [B T H X 3] in [-1, 1], which the flow moves."""
+    layers: CoarseLayers
+    """The coarse video taken apart; ignored where `sees_coarse` is 0."""
     reference: Tensor
     """Latents of the reference picture [B C 1 h w]."""
     mask: Tensor
@@ -81,27 +98,41 @@ class NetworkInputs:
     """1 or 0 per clip [B]."""
 
 
+@dataclass(frozen=True)
+class Prediction:
+    """What the network says of a batch; layers and flow mean something only where the coarse video is seen."""
+
+    x0: Tensor
+    """Clean latents [B C t h w]."""
+    log_shares: Tensor
+    """Of the layers [4 B T H X]."""
+    flow: Tensor
+    """Where the garment's colours are fetched [B (4 2) t h w] [px]."""
+    composed: Tensor
+    """The layers put together, without the residual [B T H X 3]."""
+
+
 class RestorationNetwork(nn.Module):
     """Predicts the clean latents x0 from noisy ones."""
 
     def __init__(self, config: EmbeddedConfig, codec: PatchCodec) -> None:
         super().__init__()
         self.config, self.codec = config, codec
-        flow_channels = 2 * STRIDE if config.flow else 0
+        seen = 4 * config.channels + 2 + GARMENT_CHANNELS
         self.transformer = WanTransformer3DModel(
-            patch_size=(1, 4, 4), num_attention_heads=config.width // 64, attention_head_dim=64,
-            in_channels=4 * config.channels + 2 + GARMENT_CHANNELS, out_channels=config.channels + flow_channels,
-            text_dim=TEXT_DIM, freq_dim=64, ffn_dim=4 * config.width, num_layers=config.layers)
+            patch_size=(1, 4, 4), num_attention_heads=config.width // 64, attention_head_dim=64, in_channels=seen,
+            out_channels=config.features, text_dim=TEXT_DIM, freq_dim=64, ffn_dim=4 * config.width,
+            num_layers=config.layers)
         for block in self.transformer.blocks:
             block.attn2.set_processor(OneKeyAttention())
             for unused in (block.norm2, block.attn2.to_q, block.attn2.to_k, block.attn2.norm_q, block.attn2.norm_k):
                 unused.requires_grad_(False)
-        nn.init.zeros_(self.transformer.proj_out.weight)
-        nn.init.zeros_(self.transformer.proj_out.bias)
+        self.head = RefinementHead(features=config.features, seen=seen, width=config.head_width,
+                                   blocks=config.head_blocks,
+                                   out=config.channels + 2 * STRIDE + LAYERS * STRIDE**3)
 
-    def forward(self, x: Tensor, sigma: Tensor, inputs: NetworkInputs) -> tuple[Tensor, Tensor]:
-        """x0 [B C t h w] from x [B C t h w] at noise levels sigma [B] in (0, 1]; and the flow [B (4 2) t h w] [px]
-        that moves the coarse video, of no channels where the network has none."""
+    def forward(self, x: Tensor, sigma: Tensor, inputs: NetworkInputs) -> Prediction:
+        """From x [B C t h w] at noise levels sigma [B] in (0, 1]."""
         seen = inputs.sees_coarse.view(-1, 1, 1, 1, 1).to(x.dtype)
         flag = seen.expand(-1, 1, *x.shape[2:])
         # The best linear estimate of x0 from x alone. Unscaled, the noise leaked into the answer as blocks that 300
@@ -110,39 +141,20 @@ class RestorationNetwork(nn.Module):
         stacked = torch.cat([estimate, inputs.pose, seen * inputs.coarse, inputs.reference.expand_as(x),
                              inputs.mask, seen * inputs.garment, flag], dim=1)
         text = x.new_zeros(len(x), 1, TEXT_DIM)
-        out = self.transformer(stacked, 1000.0 * sigma, text, return_dict=False)[0].float()
+        features = self.transformer(stacked, 1000.0 * sigma, text, return_dict=False)[0]
+        out = self.head(features, stacked, sigma).float()
         channels = self.config.channels
-        base, flow = inputs.coarse, FLOW_UNIT * out[:, channels:]
-        if self.config.flow:
-            moved = move(inputs.coarse_video, flow)
-            base = base + self.codec.encode_difference(moved - inputs.coarse_video)
-        return seen * base + out[:, :channels], flow
-
-
-def garment_channels(coarse_video: Tensor, preserved: Tensor) -> Tensor:
-    """Six channels [B 6 t h w] that say where the garment is, from the coarse video [B T H X 3] in [-1, 1] and the
-    preserved mask [B T H X] in [0, 1].
-
-    Four are its coverage of a patch in each of the four frames: what differs from the background, which is the
-    median colour of the picture's border, and is not preserved. Two are the place across and down from the
-    garment's centre, in 32 px. Colours alone say neither in a way that holds for the next person.
-    """
-    border = torch.cat([coarse_video[:, :, 0], coarse_video[:, :, -1], coarse_video[:, :, :, 0],
-                        coarse_video[:, :, :, -1]], dim=2)
-    background = border.flatten(1, 2).median(dim=1).values[:, None, None, None]
-    garment = ((coarse_video - background).abs().amax(-1) > 0.06).float() * (1 - preserved)
-    garment = torch.cat([garment[:, :1].expand(-1, STRIDE, -1, -1), garment[:, 1:]], dim=1)
-    batch, frames, height, width = garment.shape
-    coverage = garment.reshape(batch, frames // STRIDE, STRIDE, height // STRIDE, STRIDE, width // STRIDE,
-                               STRIDE).mean((4, 6))
-    places = []
-    for axis, count in ((-1, width // STRIDE), (-2, height // STRIDE)):
-        at = (torch.arange(count, dtype=torch.float32, device=garment.device) + 0.5) * STRIDE
-        at = at if axis == -1 else at[:, None]
-        total = coverage.sum((2, 3, 4), keepdim=True).clamp_min(1e-3)
-        centre = (coverage * at).sum((2, 3, 4), keepdim=True) / total
-        places.append(((at - centre) / 32.0).expand(-1, -1, 1, height // STRIDE, width // STRIDE))
-    return torch.cat([coverage, *places], dim=2).transpose(1, 2)
+        residual, flow, logits = out.split([channels, 2 * STRIDE, LAYERS * STRIDE**3], dim=1)
+        flow = FLOW_UNIT * flow
+        log_shares = layer_odds(inputs.layers, LOGIT_UNIT * logits)
+        shares = log_shares.exp()
+        # Colours do not teach the flow: on stripes their gradient leads to the nearest stripe that matches, and 800
+        # steps with it left the flow as good as unlearnt.
+        composed = compose(inputs.layers, shares, flow.detach())
+        # What is kept is kept as it is: the residual speaks only where a layer other than the first is chosen.
+        gate = 1 - seen * pool_mean(shares[0])
+        return Prediction(x0=seen * self.codec.encode(composed) + gate * residual, log_shares=log_shares, flow=flow,
+                          composed=composed)
 
 
 class OneKeyAttention:
@@ -153,26 +165,6 @@ class OneKeyAttention:
                  attention_mask: Tensor | None = None, rotary_emb: object = None) -> Tensor:
         """Tokens [B S D] from tokens [B S D] and text [B 1 D]."""
         return attn.to_out[0](attn.to_v(encoder_hidden_states)).expand_as(hidden_states)
-
-
-def move(video: Tensor, flow: Tensor) -> Tensor:
-    """The video [B T H X 3] with each pixel fetched from where `flow` points.
-
-    `flow` [B (4 2) t h w]: displacement (x, y) [px] for each of the four frames of a latent frame, bilinear between
-    the centres of 4 x 4 patches; the first latent frame holds one frame, its first displacement. Borders repeat.
-    """
-    batch, frames, height, width, _ = video.shape
-    per_frame = flow.unflatten(1, (STRIDE, 2)).permute(0, 3, 1, 2, 4, 5).flatten(1, 2)
-    per_frame = torch.cat([per_frame[:, :1], per_frame[:, STRIDE:]], dim=1).flatten(0, 1)
-    fine = F.interpolate(per_frame, size=(height, width), mode="bilinear", align_corners=False)
-    columns = torch.arange(width, device=video.device, dtype=torch.float32) + 0.5
-    rows = torch.arange(height, device=video.device, dtype=torch.float32) + 0.5
-    # grid_sample's coordinates run over [-1, 1] from border to border.
-    grid = torch.stack([(columns + fine[:, 0]) * (2 / width) - 1, (rows[:, None] + fine[:, 1]) * (2 / height) - 1],
-                       dim=-1)
-    pictures = video.flatten(0, 1).movedim(-1, 1)
-    moved = F.grid_sample(pictures, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    return moved.movedim(1, -1).unflatten(0, (batch, frames))
 
 
 @dataclass(frozen=True)
@@ -213,17 +205,17 @@ class EmbeddedPrior:
         return pool_mask(torch.from_numpy(preserved))
 
     def prepare(self, conditions: Conditions) -> NetworkInputs:
-        coarse_video = to_signed(torch.from_numpy(conditions.coarse))
+        coarse = to_signed(torch.from_numpy(conditions.coarse))[None]
+        layers = coarse_layers(coarse, torch.from_numpy(conditions.preserved)[None] / 255.0, border_color(coarse))
         return NetworkInputs(
-            pose=self.encode(conditions.pose)[None], coarse=self.codec.encode(coarse_video)[None],
-            coarse_video=coarse_video[None], reference=self.encode(conditions.reference[None])[None],
-            mask=self.latent_mask(conditions.preserved)[None],
-            garment=garment_channels(coarse_video[None], torch.from_numpy(conditions.preserved)[None] / 255.0),
+            pose=self.encode(conditions.pose)[None], coarse=self.codec.encode(layers.video), layers=layers,
+            reference=self.encode(conditions.reference[None])[None],
+            mask=self.latent_mask(conditions.preserved)[None], garment=garment_channels(layers.garment),
             sees_coarse=torch.tensor([float(self.sees_coarse)]))
 
     def velocity(self, x: Tensor, sigma: float, prepared: NetworkInputs) -> Tensor:
         with torch.inference_mode(), low_precision():
-            x0 = self.network(x[None], torch.tensor([sigma]), prepared)[0][0]
+            x0 = self.network(x[None], torch.tensor([sigma]), prepared).x0[0]
         return (x - x0) / sigma
 
     @staticmethod
