@@ -547,7 +547,11 @@ def run_bench(args: argparse.Namespace) -> None:
     elif args.what == "import":
         from baker.bench_import import bench_import
 
-        figures = bench_import(Path(args.bundle or ""))
+        if args.bundle is None:
+            from runtime.errors import InputError
+
+            raise InputError("bench import: give a character in parts (.npz)")
+        figures = bench_import(Path(args.bundle))
     else:
         from baker import bench
 
