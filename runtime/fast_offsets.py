@@ -1,5 +1,6 @@
 """Decoding of offset textures in numba: `offsets.residual_at` at playing speed.
 
+Kernels that call each other are in one file: numba's cache on disk notices a change of a kernel's own file only.
 Texels are kept channel-major, `[3, K, M]`: the sum over K then runs along contiguous rows, 16 Gaussians an
 instruction, in blocks whose sums stay in the first-level cache.
 """
@@ -188,3 +189,50 @@ def slerp_rotvecs(a, b, weight):
         sine = math.sqrt(x * x + y * y + z * z)
         scale = np.float32(2) if sine < 1e-8 else np.float32(2 * math.atan2(sine, w) / sine)
         a[0, m], a[1, m], a[2, m] = x * scale, y * scale, z * scale
+
+
+@compiled(error_model="numpy")
+@no_type_check
+def mix_offsets(begin, end, texel_of_row, d_means, d_rotations, d_log_scales, later_rotations, weight, share, offsets):
+    """Rows begin..end of offsets (mean, quaternion, log scale) move by `share` to a clip's; zero where it has none."""
+    zero, one = np.float32(0), np.float32(1)
+    for row in range(begin, end):
+        m = texel_of_row[row]
+        px, py, pz, lx, ly, lz = zero, zero, zero, zero, zero, zero
+        w, x, y, z = one, zero, zero, zero
+        if m >= 0:
+            px, py, pz = d_means[0, m], d_means[1, m], d_means[2, m]
+            lx, ly, lz = d_log_scales[0, m], d_log_scales[1, m], d_log_scales[2, m]
+            w, x, y, z = quaternion(d_rotations[0, m], d_rotations[1, m], d_rotations[2, m])
+            if weight != zero:
+                bw, bx, by, bz = quaternion(later_rotations[0, m], later_rotations[1, m], later_rotations[2, m])
+                w, x, y, z = slerp(w, x, y, z, bw, bx, by, bz, weight)
+        if share != one:
+            keep = one - share
+            px, py, pz = (keep * offsets[row, 0] + share * px, keep * offsets[row, 1] + share * py,
+                          keep * offsets[row, 2] + share * pz)
+            w, x, y, z = slerp(offsets[row, 3], offsets[row, 4], offsets[row, 5], offsets[row, 6], w, x, y, z, share)
+            lx, ly, lz = (keep * offsets[row, 7] + share * lx, keep * offsets[row, 8] + share * ly,
+                          keep * offsets[row, 9] + share * lz)
+        offsets[row, 0], offsets[row, 1], offsets[row, 2] = px, py, pz
+        offsets[row, 3], offsets[row, 4], offsets[row, 5], offsets[row, 6] = w, x, y, z
+        offsets[row, 7], offsets[row, 8], offsets[row, 9] = lx, ly, lz
+
+
+@compiled(error_model="numpy")
+@no_type_check
+def apply_offsets(begin, end, rows, offsets, base_means, base_quats, base_log_scales, means, quats, log_scales,
+                   scales):
+    """Rest-pose rows `rows[begin:end]` become their base with its offsets."""
+    for row in range(begin, end):
+        n = rows[row]
+        for c in range(3):
+            means[n, c] = base_means[row, c] + offsets[row, c]
+            log_scales[n, c] = base_log_scales[row, c] + offsets[row, 7 + c]
+            scales[n, c] = np.exp(log_scales[n, c])
+        aw, ax, ay, az = offsets[row, 3], offsets[row, 4], offsets[row, 5], offsets[row, 6]
+        bw, bx, by, bz = base_quats[row, 0], base_quats[row, 1], base_quats[row, 2], base_quats[row, 3]
+        quats[n, 0] = aw * bw - ax * bx - ay * by - az * bz
+        quats[n, 1] = aw * bx + ax * bw + ay * bz - az * by
+        quats[n, 2] = aw * by - ax * bz + ay * bw + az * bx
+        quats[n, 3] = aw * bz + ax * by - ay * bx + az * bw

@@ -25,8 +25,8 @@ def lod_order(gaussians: GaussianSet) -> Int[np.ndarray, " N"]:
 
     Along a Morton curve, of every two neighbours one goes to the finest level and the other plays the next round; it
     is drawn by lot, the more visible one with more chances, so that a prefix has Gaussians of all sizes (always the
-    more visible one: 0.3 dB worse than a random order on the built-in person; this 1.0 to 1.5 dB better). Each label plays
-    by itself: a skirt does not lose its Gaussians to the legs under it. Equal input gives an equal order.
+    more visible one: 0.3 dB worse than a random order on the built-in person; this 1.0 to 1.5 dB better). Each label
+    plays by itself: a skirt does not lose its Gaussians to the legs under it. Equal input gives an equal order.
     """
     rng = np.random.default_rng(0)
     visibility = gaussians.opacities.astype(np.float64) * projected_area(gaussians.log_scales)

@@ -7,17 +7,15 @@ Nothing of size N or M is allocated after construction. `runtime/stage_reference
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt32
 
 from runtime import _raster_threads, fast_offsets, fast_pose, fast_sort
-from runtime._raster_template import compiled
 from runtime.actor import Layer, Moment
 from runtime.actor_loop import loop_of
 from runtime.decoders import DecoderName, load_decoder
-from runtime.fast_offsets import ROTATIONS, PackedResidual, quaternion, slerp
+from runtime.fast_offsets import ROTATIONS, PackedResidual
 from runtime.fast_skinning import covariances, skin
 from runtime.pose_residual import pose_features
 from runtime.skinning import local_rest_transforms
@@ -166,18 +164,19 @@ class Figure:
         for group, step, value in zip(order[:4 if weight else 3], steps, values, strict=False):
             _raster_threads.run(fast_offsets.accumulate, fast_offsets.blocks(count), group.mean, group.texels, *step,
                                 value)
-        _raster_threads.run(_mix_offsets, len(self.rows), self._texel_of_row[clip], *values, np.float32(weight),
-                            np.float32(share), self._offsets)
+        _raster_threads.run(fast_offsets.mix_offsets, len(self.rows), self._texel_of_row[clip], *values,
+                            np.float32(weight), np.float32(share), self._offsets)
 
     def _apply(self) -> None:
-        _raster_threads.run(_apply_offsets, len(self.rows), self.rows, self._offsets, *self._base, self._rest_means,
-                            self._rest_quats, self.arrays.log_scales, self._scales)
+        _raster_threads.run(fast_offsets.apply_offsets, len(self.rows), self.rows, self._offsets, *self._base,
+                            self._rest_means, self._rest_quats, self.arrays.log_scales, self._scales)
 
     def skin(self) -> None:
         """World-space Gaussians and covariances of the latest pose and decoding."""
         arrays = self.arrays
-        _raster_threads.run(_skin_and_spread, len(arrays.means), self._rest_means, self._rest_quats, *self._skin,
-                            self.matrices, self._scales, arrays.means, arrays.quats, arrays.covariances)
+        _raster_threads.run(skin, len(arrays.means), self._rest_means, self._rest_quats, *self._skin, self.matrices,
+                            arrays.means, arrays.quats)
+        _raster_threads.run(covariances, len(arrays.means), arrays.quats, self._scales, arrays.covariances)
 
     def gaussians(self) -> GaussianSet:
         """A copy of the Gaussians as they stand now."""
@@ -223,59 +222,3 @@ class Stage:
         _raster_threads.run(fast_sort.depth_keys, self.count, self.arrays.means, row, self._depths)
         fast_sort.sort_far_to_near(self._depths.view(np.uint32), *self._sort_memory, self.order)
         return self.order
-
-
-@compiled(error_model="numpy")
-@no_type_check
-def _mix_offsets(begin, end, texel_of_row, d_means, d_rotations, d_log_scales, later_rotations, weight, share, offsets):
-    """Rows begin..end of offsets (mean, quaternion, log scale) move by `share` to a clip's; zero where it has none."""
-    zero, one = np.float32(0), np.float32(1)
-    for row in range(begin, end):
-        m = texel_of_row[row]
-        px, py, pz, lx, ly, lz = zero, zero, zero, zero, zero, zero
-        w, x, y, z = one, zero, zero, zero
-        if m >= 0:
-            px, py, pz = d_means[0, m], d_means[1, m], d_means[2, m]
-            lx, ly, lz = d_log_scales[0, m], d_log_scales[1, m], d_log_scales[2, m]
-            w, x, y, z = quaternion(d_rotations[0, m], d_rotations[1, m], d_rotations[2, m])
-            if weight != zero:
-                bw, bx, by, bz = quaternion(later_rotations[0, m], later_rotations[1, m], later_rotations[2, m])
-                w, x, y, z = slerp(w, x, y, z, bw, bx, by, bz, weight)
-        if share != one:
-            keep = one - share
-            px, py, pz = (keep * offsets[row, 0] + share * px, keep * offsets[row, 1] + share * py,
-                          keep * offsets[row, 2] + share * pz)
-            w, x, y, z = slerp(offsets[row, 3], offsets[row, 4], offsets[row, 5], offsets[row, 6], w, x, y, z, share)
-            lx, ly, lz = (keep * offsets[row, 7] + share * lx, keep * offsets[row, 8] + share * ly,
-                          keep * offsets[row, 9] + share * lz)
-        offsets[row, 0], offsets[row, 1], offsets[row, 2] = px, py, pz
-        offsets[row, 3], offsets[row, 4], offsets[row, 5], offsets[row, 6] = w, x, y, z
-        offsets[row, 7], offsets[row, 8], offsets[row, 9] = lx, ly, lz
-
-
-@compiled(error_model="numpy")
-@no_type_check
-def _apply_offsets(begin, end, rows, offsets, base_means, base_quats, base_log_scales, means, quats, log_scales,
-                   scales):
-    """Rest-pose rows `rows[begin:end]` become their base with its offsets."""
-    for row in range(begin, end):
-        n = rows[row]
-        for c in range(3):
-            means[n, c] = base_means[row, c] + offsets[row, c]
-            log_scales[n, c] = base_log_scales[row, c] + offsets[row, 7 + c]
-            scales[n, c] = np.exp(log_scales[n, c])
-        aw, ax, ay, az = offsets[row, 3], offsets[row, 4], offsets[row, 5], offsets[row, 6]
-        bw, bx, by, bz = base_quats[row, 0], base_quats[row, 1], base_quats[row, 2], base_quats[row, 3]
-        quats[n, 0] = aw * bw - ax * bx - ay * by - az * bz
-        quats[n, 1] = aw * bx + ax * bw + ay * bz - az * by
-        quats[n, 2] = aw * by - ax * bz + ay * bw + az * bx
-        quats[n, 3] = aw * bz + ax * by - ay * bx + az * bw
-
-
-@compiled()
-@no_type_check
-def _skin_and_spread(begin, end, rest_means, rest_quats, skin_joints, skin_weights, matrices, scales, means, quats,
-                     spread):
-    """Skin rows begin..end, then their covariances while the rows are in the cache."""
-    skin(begin, end, rest_means, rest_quats, skin_joints, skin_weights, matrices, means, quats)
-    covariances(begin, end, quats, scales, spread)
