@@ -319,7 +319,8 @@ class _Run:
         """The unweighted terms of the loss on one picture."""
         config = self.config
         image, alpha, _, depth = self.rasterise(*world, self.scene.opacities, self.scene.channels, video.cameras[frame],
-                                            screen_gradients=self.screen_gradients if config.density_rounds else None)
+                                            screen_gradients=self.screen_gradients if config.density_rounds else None,
+                                            still_count=self.scene.still_count)
         color = image[..., :3] + (1 - alpha)[..., None] * self.background
         target = torch.from_numpy(video.rgb[frame]).to(self.device).float() / 255
         terms = {"l1": losses.l1(color, target)}
