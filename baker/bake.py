@@ -134,7 +134,8 @@ def load_inputs(request: BakeRequest) -> tuple[Avatar, Motion]:
     avatar.gaussians.check(request.avatar)
     avatar.rig.check(request.avatar, gaussians=avatar.gaussians.count)
     if not avatar.gaussians.may_move.any():
-        raise InputError(f"{request.avatar}: nothing of it may move (no garment, no hair); choose other --parts")
+        raise InputError(f"{request.avatar}: nothing of it may move (no garment, no hair); choose other --parts, or "
+                         "say what hangs: --label NAME=garment")
     return avatar, motion
 
 
