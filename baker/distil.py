@@ -35,10 +35,12 @@ class DistilConfig:
 
     position_mm: float = 0.5
     """Bound on the 99th percentile of the position error [mm]."""
-    rotation_degrees: float = 0.2
-    """Bound on the 99th percentile of the rotation error [deg]."""
-    log_scale: float = 0.02
-    """Bound on the 99th percentile of the error of a log scale vector: two percent of a Gaussian's size."""
+    rotation_degrees: float = 1.0
+    """Bound on the 99th percentile of the rotation error [deg]. At the edge of a Gaussian of 1 cm that is 0.2 mm, well
+    below the position's bound. With 0.2 degrees (and 0.02 below) f01's dress takes 11.5 KB a frame and not 7.4, for
+    61 dB and not 53."""
+    log_scale: float = 0.05
+    """Bound on the 99th percentile of the error of a log scale vector: five percent of a Gaussian's size."""
     psnr_db: float = 45.0
     """Least PSNR of every checked view against the undistilled render [dB]."""
     views: int = 6

@@ -192,7 +192,7 @@ def _coefficients_of(clip: Clip, basis: Residual, counts: tuple[int, ...]) -> Fl
 def _planes(texture: OffsetTexture, rows: np.ndarray) -> Float[np.ndarray, "K P"]:
     """Some rows of each texture, in the group's unit."""
     values = texture.texels[:, rows] * texture.texel_scales[:, None].astype(np.float64)
-    return values.reshape(len(values), -1)
+    return values.reshape(len(values), 3 * len(rows))
 
 
 def _fit(inputs: Float[np.ndarray, "T D"], outputs: Float[np.ndarray, "T K"], importance: Float[np.ndarray, " K"],
