@@ -145,7 +145,7 @@ def test_bad_use_exits_with_two():
 
 
 def test_every_command_has_a_manual(capsys):
-    for command in ("demo", "bake", "status", "play", "render", "inspect", "prior", "bench"):
+    for command in ("demo", "bake", "status", "play", "render", "drive", "inspect", "prior", "bench"):
         with pytest.raises(SystemExit) as stop:
             ani3d.main([command, "--help"])
         assert stop.value.code == 0 and command in capsys.readouterr().out
