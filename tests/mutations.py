@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import tracemalloc
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -59,6 +61,22 @@ def mutants(data: bytes, rng: np.random.Generator, *, text: bool) -> Iterator[by
         yield bytes(broken)
 
 
+def npz_mutants(data: bytes, rng: np.random.Generator) -> Iterator[bytes]:
+    """Damaged copies of an npz: half of the archive, half of one array inside it under a sound checksum."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    outside = mutants(data, rng, text=False)
+    inside = {name: mutants(content, rng, text=False) for name, content in members.items()}
+    names = sorted(members)
+    while True:
+        yield next(outside)
+        name, made = names[int(rng.integers(len(names)))], io.BytesIO()
+        with zipfile.ZipFile(made, "w") as archive:
+            for member, content in members.items():
+                archive.writestr(member, next(inside[name]) if member == name else content)
+        yield made.getvalue()
+
+
 def subjects(folder: Path) -> dict[str, tuple[Path, bool, Callable[[], object]]]:
     """Reader name to (file to damage, is it text, what reads it). Small files: damage is likelier to matter."""
     rig = smplx_rig()
@@ -68,9 +86,9 @@ def subjects(folder: Path) -> dict[str, tuple[Path, bool, Callable[[], object]]]
     write_amass(folder / "pose.npz", poses, np.zeros((2, 3)), fps=30.0)
     write_lhm(folder / "frames", poses, np.zeros((2, 3)))
     (folder / "w.asf").write_text(
-        ":units\n length 0.45\n angle deg\n:root\n order TX TY TZ RX RY RZ\n axis XYZ\n orientation 0 0 0\n:bonedata\n"
-        "begin\n name a\n direction 0 1 0\n length 2\n axis 10 20 30 XYZ\n dof rx ry rz\nend\n:hierarchy\nbegin\n root a\n"
-        "end\n")
+        ":units\n length 0.45\n angle deg\n:root\n order TX TY TZ RX RY RZ\n axis XYZ\n orientation 0 0 0\n"
+        ":bonedata\nbegin\n name a\n direction 0 1 0\n length 2\n axis 10 20 30 XYZ\n dof rx ry rz\nend\n:hierarchy\n"
+        "begin\n root a\nend\n")
     (folder / "w.amc").write_text(":DEGREES\n1\nroot 0 0 0 0 0 0\na 1 2 3\n2\nroot 0 0 1 0 0 0\na 1 2 4\n")
     glb = write_glb(folder / "boxes.glb")
     document = open_gltf(glb)
@@ -114,7 +132,8 @@ def run(folder: Path, *, count: int, seed: int, memory: bool = False) -> dict[st
         original = path.read_bytes()
         rng = np.random.default_rng([seed, len(name), sum(name.encode())])
         good = bad = 0
-        for data, _ in zip(mutants(original, rng, text=text), range(count), strict=False):
+        source = npz_mutants(original, rng) if path.suffix == ".npz" else mutants(original, rng, text=text)
+        for data, _ in zip(source, range(count), strict=False):
             path.write_bytes(data)
             if memory:
                 tracemalloc.start()

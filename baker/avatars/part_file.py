@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import os
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from jaxtyping import Float, Int
 
 from baker.avatar import SkinnedMesh
 from baker.meshes import strongest
+from baker.motion_files.npz import check_headers
 from runtime.errors import InputError
 from runtime.types import check_weights
 
@@ -131,14 +131,15 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with zipfile.ZipFile(path) as archive:
             claimed = sum(entry.file_size for entry in archive.infolist())
+            check_headers(archive)
         if claimed > MAX_BYTES:
             raise InputError(f"{path}: unpacks to {claimed >> 20} MiB, the limit is {MAX_BYTES >> 20} MiB")
         with np.load(path, allow_pickle=False) as data:
-            return {key: data[key] for key in data.files}
+            arrays = {key: data[key] for key in data.files}
+        return {key: value for key, value in arrays.items() if isinstance(value, np.ndarray)}
     except InputError:
         raise
-    except (OSError, ValueError, EOFError, KeyError, MemoryError, NotImplementedError, zipfile.BadZipFile,
-            zlib.error) as error:
+    except Exception as error:  # numpy's header parser raises nearly anything (tokenize, SyntaxError, MemoryError …)
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: is not a complete npz file ({reason}); copy or download it again") from None
 

@@ -7,13 +7,13 @@ frame rate. Object arrays, and all other keys, are left unread.
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from baker.body import JOINT_NAMES, PARENTS, make_body
+from baker.motion_files.npz import check_headers
 from baker.motion_files.skeleton import SkeletonClip, check_clip, check_size, forward
 from runtime import rotations
 from runtime.errors import InputError
@@ -101,17 +101,19 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
             if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
                 raise InputError(f"{path}: unpacks to more than {MAX_BYTES >> 30} GiB; cut it")
             broken = archive.testzip()
+            if broken is None:
+                check_headers(archive)
         if broken is not None:
             raise InputError(f"{path}: {broken} is damaged; copy the file again")
         with np.load(path, allow_pickle=False) as file:
             # Files carry extra keys (gender, betas); an object array among those is skipped, not unpickled.
-            return {name: file[name] for name in file.files if name in wanted}
+            arrays = {name: file[name] for name in file.files if name in wanted}
+            return {name: value for name, value in arrays.items() if isinstance(value, np.ndarray)}
     except zipfile.BadZipFile:
         raise InputError(f"{path}: is not an npz file, or is truncated; copy the file again") from None
     except InputError:
         raise
-    except (ValueError, OSError, EOFError, KeyError, MemoryError, NotImplementedError, RuntimeError, SyntaxError,
-            zlib.error, OverflowError, TypeError) as error:
+    except Exception as error:  # numpy's header parser raises nearly anything (tokenize, SyntaxError, MemoryError …)
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: cannot be read ({reason}); copy the file again") from None
 

@@ -165,8 +165,8 @@ def _clip(joints: list[_Joint], values: np.ndarray, fps: float, warnings: list[s
     frames, count = len(values), len(joints)
     bad = ~(np.abs(values) < 1e9).all(1)
     if bad.any():
-        raise InputError(f"{path}: frame {int(np.argmax(bad))} holds NaN, infinity or a number beyond reason; repair or "
-                         "cut the file")
+        raise InputError(f"{path}: frame {int(np.argmax(bad))} holds NaN, infinity or a number beyond reason; repair "
+                         "or cut the file")
     local_positions = np.empty((frames, count, 3))
     local_quats = np.zeros((frames, count, 4))
     local_quats[..., 0] = 1
