@@ -47,9 +47,11 @@ def read_amass(path: Path) -> SkeletonClip:
         raise InputError(f"{path}: trans has shape {trans.shape}, poses has {len(poses)} frames; it must be "
                          f"[{len(poses)}, 3]")
     for name, value in (("poses", poses), ("trans", trans)):
-        if not np.isfinite(value).all():
-            frame = int(np.argwhere(~np.isfinite(value))[0][0])
-            raise InputError(f"{path}: {name} of frame {frame} is NaN or infinite; repair or cut the file")
+        sound = np.abs(value) < 1e6
+        if not sound.all():
+            frame = int(np.argwhere(~sound)[0][0])
+            raise InputError(f"{path}: {name} of frame {frame} is NaN or infinite, or beyond reason; repair or cut the "
+                             "file")
     names = NAMES_BY_COUNT[poses.shape[1] // 3]
     check_size(len(names), len(poses), str(path))
     return smplx_clip(poses.reshape(len(poses), len(names), 3), trans, names, fps=float(rate.reshape(())),
@@ -104,7 +106,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
             if broken is None:
                 check_headers(archive)
         if broken is not None:
-            raise InputError(f"{path}: {broken} is damaged; copy the file again")
+            raise InputError(f"{path}: {broken[:80]!r} is damaged; copy the file again")
         with np.load(path, allow_pickle=False) as file:
             # Files carry extra keys (gender, betas); an object array among those is skipped, not unpickled.
             arrays = {name: file[name] for name in file.files if name in wanted}
@@ -121,7 +123,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
 def _numbers(value: np.ndarray, name: str, path: Path) -> np.ndarray:
     """The array as float64, or an error if it does not hold numbers."""
     if value.dtype.kind not in "fiu":
-        raise InputError(f"{path}: {name} holds {value.dtype}, not numbers; an AMASS-layout npz is needed")
+        raise InputError(f"{path}: {name} holds {value.dtype.name!r}, not numbers; an AMASS-layout npz is needed")
     return value.astype(np.float64)
 
 
