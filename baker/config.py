@@ -79,7 +79,7 @@ def preset(name: str, *, supervision: str = "prior") -> BakeConfig:
     """
     base = BakeConfig()
     if supervision == "prior":
-        firm = replace(base.optimise, iterations=700, isometry=1.0, shape=0.3, smooth_time=0.1, smooth_space=0.01)
+        firm = replace(base.optimise, iterations=700, isometry=0.5, shape=0.3, smooth_time=0.1, smooth_space=0.01)
         base = replace(base, optimise=firm)
     if name == "draft":
         return base
