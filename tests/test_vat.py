@@ -69,7 +69,8 @@ def bounds_of(texture: str, sampler: Sampler) -> Bounds:
         "exr-half": Bounds(position=2 ** -11 * 2 ** np.ceil(np.log2(largest)), log_scale=2 ** -10, angle=4 * 2 ** -11,
                            opacity=2 ** -11, color=2 ** -11),
         # The second texture has steps of 0.01 / 255 of the bounds; bytes for the rest, a quaternion's of 2 / 255.
-        "png": Bounds(position=(high - low).max() * 0.5 * 0.01 / 255 + 1e-6, log_scale=logs / 510 + 1e-6, angle=4 * 2 / 255,
+        "png": Bounds(position=(high - low).max() * 0.5 * 0.01 / 255 + 1e-6, log_scale=logs / 510 + 1e-6,
+                      angle=4 * 2 / 255,
                       opacity=OPACITY_8_BITS, color=0.5 / 255 + 1e-6)}[texture]
 
 
