@@ -11,12 +11,16 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 # Before torch or numba load (DESIGN §12): libgomp's spinning and a second thread pool cost a third of every step.
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 os.environ.setdefault("NUMBA_THREADING_LAYER", "workqueue")
 
 __version__ = "0.1.0"
+
+RAW = argparse.RawDescriptionHelpFormatter
+"""Keeps the line breaks of the texts below."""
 
 DESCRIPTION = """\
 ani3d bakes the cloth of a video prior into a rigged 3D Gaussian person, and plays the result in real time.
@@ -66,11 +70,20 @@ A changed setting runs its stage and the later ones again, nothing earlier.
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog="ani3d", description=DESCRIPTION, formatter_class=raw)
+    parser = argparse.ArgumentParser(prog="ani3d", description=DESCRIPTION, formatter_class=RAW)
     parser.add_argument("--version", action="version", version=f"ani3d {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
+    add_baking_commands(commands)
+    add_playing_commands(commands)
+    add_file_commands(commands)
+    add_prior_commands(commands)
+    add_measuring_commands(commands)
+    return parser
+
+
+def add_baking_commands(commands: Any) -> None:
+    """The commands that make bundles."""
     demo = commands.add_parser("demo", help="bake the built-in person and show it",
                                description="Bake the built-in person walking, then open the window "
                                "(or, with --headless, leave demo.ani3d, orbit.mp4 and report.html in the folder).")
@@ -79,7 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--headless", action="store_true", help="open no window")
     demo.set_defaults(run=run_demo)
 
-    bake = commands.add_parser("bake", help="bake an avatar and a motion", epilog=BAKE_EPILOG, formatter_class=raw,
+    bake = commands.add_parser("bake", help="bake an avatar and a motion", epilog=BAKE_EPILOG, formatter_class=RAW,
                                description="Bake an avatar and a motion into a playable bundle.")
     bake.add_argument("avatar", metavar="AVATAR")
     bake.add_argument("motion", metavar="MOTION")
@@ -92,6 +105,17 @@ def build_parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true")
     status.set_defaults(run=run_status)
 
+    drive = commands.add_parser("drive", help="add a motion that was not baked",
+                                description="Add a motion to a bundle. Its cloth is moved by a small network from "
+                                "pose to the baked clip's textures, trained from the baked clips in seconds.")
+    drive.add_argument("bundle", type=Path, metavar="X.ani3d")
+    drive.add_argument("motion", metavar="MOTION", help="as for bake")
+    drive.add_argument("-o", "--output", type=Path, required=True, metavar="Y.ani3d")
+    drive.set_defaults(run=run_drive)
+
+
+def add_playing_commands(commands: Any) -> None:
+    """The commands that show bundles."""
     play = commands.add_parser("play", help="open bundles in a window")
     play.add_argument("bundles", nargs="+", metavar="X.ani3d")
     play.add_argument("--size", type=parse_size, default=(480, 832), metavar="WxH")
@@ -117,14 +141,9 @@ def build_parser() -> argparse.ArgumentParser:
     render.add_argument("--lod", type=parse_count, metavar="N", help="only the N most important Gaussians")
     render.set_defaults(run=run_render)
 
-    drive = commands.add_parser("drive", help="add a motion that was not baked",
-                                description="Add a motion to a bundle. Its cloth is moved by a small network from "
-                                "pose to the baked clip's textures, trained from the baked clips in seconds.")
-    drive.add_argument("bundle", type=Path, metavar="X.ani3d")
-    drive.add_argument("motion", metavar="MOTION", help="as for bake")
-    drive.add_argument("-o", "--output", type=Path, required=True, metavar="Y.ani3d")
-    drive.set_defaults(run=run_drive)
 
+def add_file_commands(commands: Any) -> None:
+    """The commands from file to file."""
     inspect = commands.add_parser("inspect", help="what a bundle, an avatar or a motion holds",
                                   description="Say what a file is: counts, skeleton, units, axes, rate, warnings; for "
                                   "splats, the body fitted to them and how sure that is.")
@@ -146,7 +165,7 @@ def build_parser() -> argparse.ArgumentParser:
     convert.set_defaults(run=run_convert)
 
     export = commands.add_parser("export", help="write a bundle for engines, viewers and other programs",
-                                 epilog=EXPORT_EPILOG, formatter_class=raw,
+                                 epilog=EXPORT_EPILOG, formatter_class=RAW,
                                  description="Write a bundle in a format that other programs read.")
     export.add_argument("bundle", type=Path, metavar="X.ani3d")
     export.add_argument("--to", required=True, metavar="FORMAT")
@@ -154,6 +173,9 @@ def build_parser() -> argparse.ArgumentParser:
     add_export_options(export)
     export.set_defaults(run=run_export)
 
+
+def add_prior_commands(commands: Any) -> None:
+    """The commands of the video prior and its truth."""
     prior = commands.add_parser("prior", help="train or describe the embedded video prior")
     actions = prior.add_subparsers(dest="action", required=True, metavar="ACTION")
     train = actions.add_parser("train", help="render clips with simulated cloth and train on them; resumable")
@@ -169,15 +191,14 @@ def build_parser() -> argparse.ArgumentParser:
     truth.add_argument("avatar", metavar="AVATAR")
     truth.add_argument("motion", metavar="MOTION")
     truth.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
-    truth.add_argument("--parts", type=lambda text: tuple(text.split(",")), default=(), metavar="A,B,…",
-                       help="parts of a character file to wear")
-    truth.add_argument("--textures", type=Path, metavar="DIR", help="where a character's texture files are")
-    truth.add_argument("--gaussians", type=int, metavar="N", help="how many Gaussians to make from a mesh")
-    truth.add_argument("--frames", type=parse_range, metavar="A:B", help="frames A..B-1 of the motion only")
+    add_character_options(truth)
     truth.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", dest="settings",
                        help="e.g. trajectories=1, width=128, height=224 (repeatable)")
     truth.set_defaults(run=run_truth)
 
+
+def add_measuring_commands(commands: Any) -> None:
+    """The commands that measure."""
     evaluate = commands.add_parser("evaluate", help="measure quality against simulated truth")
     subjects = evaluate.add_subparsers(dest="subject", required=True, metavar="WHAT")
     sampler = subjects.add_parser("sampler", help="the coarse video, rival samplers, ours and its ablations",
@@ -206,16 +227,11 @@ def build_parser() -> argparse.ArgumentParser:
     bench.add_argument("--gate", action="store_true",
                        help="raster, field, step: exit code 1 when a ratio or the memory is worse than the baseline's")
     bench.set_defaults(run=run_bench)
-    return parser
 
 
 def add_bake_options(bake: argparse.ArgumentParser) -> None:
-    """Options of `ani3d bake`; the presets' values are in --help-presets."""
-    bake.add_argument("--parts", type=lambda text: tuple(text.split(",")), default=(), metavar="A,B,…",
-                      help="parts of a character file to wear")
-    bake.add_argument("--textures", type=Path, metavar="DIR", help="where a character's texture files are")
-    bake.add_argument("--gaussians", type=int, metavar="N", help="how many Gaussians to make from a mesh")
-    bake.add_argument("--frames", type=parse_range, metavar="A:B", help="bake frames A..B-1 of the motion only")
+    """Options of `ani3d bake`; `--preset NAME --show-settings` prints a preset's values."""
+    add_character_options(bake)
     add_avatar_options(bake)
     add_motion_options(bake)
     bake.add_argument("--binding", choices=("diffused", "nearest_vertex"), default="diffused",
@@ -232,6 +248,15 @@ def add_bake_options(bake: argparse.ArgumentParser) -> None:
     bake.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", dest="settings",
                       help="change one setting of the preset, e.g. optimise.iterations=4000 (repeatable)")
     bake.add_argument("--show-settings", action="store_true", help="print the settings and stop")
+
+
+def add_character_options(parser: argparse.ArgumentParser) -> None:
+    """What of the inputs is used."""
+    parser.add_argument("--parts", type=lambda text: tuple(text.split(",")), default=(), metavar="A,B,…",
+                        help="parts of a character file to wear")
+    parser.add_argument("--textures", type=Path, metavar="DIR", help="where a character's texture files are")
+    parser.add_argument("--gaussians", type=int, metavar="N", help="how many Gaussians to make from a mesh")
+    parser.add_argument("--frames", type=parse_range, metavar="A:B", help="frames A..B-1 of the motion only")
 
 
 def add_export_options(export: argparse.ArgumentParser) -> None:
