@@ -239,6 +239,9 @@ def add_bake_options(bake: argparse.ArgumentParser) -> None:
     bake.add_argument("--preset", choices=("draft", "standard", "paper"), default="draft")
     bake.add_argument("--prior", default="embedded", help="video prior (default: embedded)")
     bake.add_argument("--prior-path", type=Path, help="its weights, where not shipped")
+    bake.add_argument("--segmenter", choices=("labels", "grounded-sam2"), default="labels",
+                      help="who finds what must be preserved (default: the Gaussians' labels, exact)")
+    bake.add_argument("--segmenter-path", type=Path, metavar="DIR", help="its weights: grounding-dino/ and sam2/")
     bake.add_argument("--supervision", choices=("prior", "simulation"), default="prior",
                       help="learn from the video prior, or from a cloth simulation of the avatar's garments")
     bake.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
@@ -391,7 +394,8 @@ def run_bake(args: argparse.Namespace) -> None:
         avatar_options=avatar_options(args),
         parts=args.parts, textures=args.textures,
         gaussians=args.gaussians, frames=args.frames, binding=args.binding, prior=args.prior,
-        prior_path=args.prior_path, supervision=args.supervision, device=device,
+        prior_path=args.prior_path, segmenter=args.segmenter, segmenter_path=args.segmenter_path,
+        supervision=args.supervision, device=device,
         rasteriser=args.rasteriser or rasteriser, seed=args.seed)
     result = bake(request, config)
     print(f"bundle  {result.bundle}\nreport  {result.report}")

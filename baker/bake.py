@@ -32,6 +32,7 @@ from baker.optimise import OptimiseConfig, optimise
 from baker.priors import VideoPrior, load_prior
 from baker.progress import Progress
 from baker.restore import restore
+from baker.segmenters import Segmenter, load_segmenter
 from baker.stages import StageResult, file_fingerprint, open_bake, read_record, run_stage
 from baker.trajectories import diagonal, root_targets
 from baker.videos import PoseAt, Video, load_video, render_video, save_video
@@ -39,7 +40,7 @@ from runtime.bundle import lod_order, reorder, write_bundle
 from runtime.errors import InputError
 from runtime.fast_skinning import pose_gaussians
 from runtime.skinning import skinning_matrices
-from runtime.types import Bundle, Clip, Manifest, Motion, Residual
+from runtime.types import Bundle, Camera, Clip, Manifest, Motion, Residual
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,10 @@ class BakeRequest:
     """Name of the video prior."""
     prior_path: Path | None = None
     """Its weights, where not shipped."""
+    segmenter: str = "labels"
+    """Who finds the preserved mask of the coarse videos."""
+    segmenter_path: Path | None = None
+    """Its weights, where it needs any."""
     supervision: str = "prior"
     """`prior`, or `simulation`: learn from a cloth simulation of the avatar's own garments."""
     rasteriser: str = "cpu"
@@ -98,10 +103,11 @@ def bake(request: BakeRequest, config: BakeConfig) -> BakeResult:
     sources = describe_sources(request)
     loaded = None if _avatar_is_done(request, sources) else load_inputs(request)
     prior = load_prior(request.prior, request.prior_path) if request.supervision == "prior" else None
+    segmenter = load_segmenter(request.segmenter, request.segmenter_path)
     if loaded and request.supervision == "simulation" and not loaded[0].garments:
         raise InputError(f"{request.avatar}: has no garment to simulate; use --supervision prior")
     with open_bake(request.output), Progress() as progress:
-        return _Pipeline(request, config, prior, progress).run(sources, loaded)
+        return _Pipeline(request, config, prior, segmenter, progress).run(sources, loaded)
 
 
 def describe_sources(request: BakeRequest) -> dict[str, Any]:
@@ -159,8 +165,10 @@ def total_turn(config: CoarseConfig, motion: Motion) -> float:
 class _Pipeline:
     """The stages in order; each method is one stage."""
 
-    def __init__(self, request: BakeRequest, config: BakeConfig, prior: VideoPrior | None, progress: Progress):
+    def __init__(self, request: BakeRequest, config: BakeConfig, prior: VideoPrior | None, segmenter: Segmenter,
+                 progress: Progress) -> None:
         self.request, self.config, self.prior, self.progress = request, config, prior, progress
+        self.segmenter = segmenter
         self.background = (config.coarse.background,) * 3
         self.backend = {"rasteriser": request.rasteriser, "device": request.device}
 
@@ -179,7 +187,8 @@ class _Pipeline:
         first = stage("000_sources", sources, [], lambda part: self.sources(part, sources))
         second = stage("010_avatar", {}, [first], lambda part: self.avatar(part, loaded))
         self.open_avatar(second.path)
-        coarse = stage("020_coarse", asdict(config.coarse), [second], self.coarse)
+        coarse = stage("020_coarse", asdict(config.coarse) | {"segmenter": self.request.segmenter}, [second],
+                       self.coarse)
         restored = stage("030_restore", self.restore_config(), [coarse], lambda part: self.restore(part, coarse.path))
         field = stage("040_optimise", asdict(config.optimise) | self.backend, [restored],
                       lambda part: self.optimise(part, restored.path))
@@ -226,10 +235,13 @@ class _Pipeline:
     def coarse(self, part: Path) -> dict[str, Any]:
         count = self.config.coarse.trajectories
         for i in self.progress.track(range(count), "rendering trajectories"):
-            cameras = self.trajectory(i)
-            video = render_video(self.rigid, cameras, name=f"trajectory{i}", background=self.background)
-            save_video(part / f"trajectory{i}.npz", video)
+            save_video(part / f"trajectory{i}.npz", self.coarse_video(self.rigid, self.trajectory(i), f"trajectory{i}"))
         return {"trajectories": count}
+
+    def coarse_video(self, pose_at: PoseAt, cameras: tuple[Camera, ...], name: str) -> Video:
+        """What the prior restores, with the segmenter's preserved mask."""
+        video = render_video(pose_at, cameras, name=name, background=self.background)
+        return replace(video, preserved=self.segmenter.preserved(video))
 
     def conditions(self, coarse: Video, pose_at: PoseAt) -> Conditions:
         """What the prior is told about a coarse video."""
@@ -277,8 +289,7 @@ class _Pipeline:
                 path = part / f"update{round_index}_trajectory{i}.npz"
                 if not path.exists():
                     offset = (0.5 + 0.25 * (round_index - 1)) % 1.0
-                    coarse = render_video(pose_at, self.trajectory(i, offset=offset), name=path.stem,
-                                          background=self.background)
+                    coarse = self.coarse_video(pose_at, self.trajectory(i, offset=offset), path.stem)
                     seed = 100 * round_index + i
                     save_video(path, self.restored(coarse, pose_at, seed=seed))
                 new.append(load_video(path))

@@ -5,7 +5,6 @@ Letters: H image height, X image width, C channels.
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import torch
@@ -90,8 +89,3 @@ class Lpips:
             unit = hidden / (hidden.square().sum(1, keepdim=True).sqrt() + 1e-10)
             total = total + F.conv2d((unit[:1] - unit[1:]).square(), linear).mean()
         return total
-
-
-def psnr_of_mse(mse: float) -> float:
-    """Peak signal-to-noise ratio [dB] of a mean squared error of values in [0, 1]."""
-    return math.inf if mse == 0 else -10 * math.log10(mse)

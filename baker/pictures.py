@@ -13,14 +13,11 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image, ImageDraw
 
-from baker.avatar import Avatar
 from baker.motion_files.skeleton import SkeletonClip
 from baker.retarget import upright
 from runtime.cameras import orbit_camera
-from runtime.fast_skinning import pose_gaussians
 from runtime.raster import render
-from runtime.skinning import joint_transforms, skinning_matrices
-from runtime.types import Camera, GaussianSet, Motion
+from runtime.types import Camera, GaussianSet
 
 PANEL = (260, 420)
 """Width and height of one panel [px]."""
@@ -38,21 +35,6 @@ def avatar_sheet(gaussians: GaussianSet, *, caption: str = "", joints: np.ndarra
         if joints is not None and parents is not None:
             draw_sticks(image, joints, parents, camera)
         panels.append((image, name))
-    return sheet(panels, caption)
-
-
-def motion_sheet(avatar: Avatar, motion: Motion, *, count: int = 8, caption: str = "",
-                 azimuth: float = math.radians(25)) -> Image.Image:
-    """`count` moments of the avatar in motion, in a row, seen half from its left."""
-    panels = []
-    for frame in np.unique(np.linspace(0, motion.frames - 1, count).round().astype(int)):
-        posed = pose_gaussians(avatar.gaussians, avatar.rig, skinning_matrices(avatar.rig, motion, int(frame)))
-        camera = frame_camera(posed.means, azimuth=azimuth, height=_height(avatar.gaussians))
-        image = panel(posed, camera)
-        _floor(image, camera, posed.means)
-        joints = joint_transforms(avatar.rig, motion, int(frame))[:, :3, 3]
-        draw_sticks(image, joints, avatar.rig.parents, camera, color=(255, 80, 0), width=1)
-        panels.append((image, f"{frame / motion.fps:.2f} s"))
     return sheet(panels, caption)
 
 
@@ -118,17 +100,6 @@ def sheet(panels: Sequence[tuple[Image.Image, str]], caption: str, *, columns: i
         whole.paste(image, (x, y))
         draw.text((x + 6, y + 5), name, fill=(0, 0, 0))
     return whole
-
-
-def _floor(image: Image.Image, camera: Camera, means: np.ndarray) -> None:
-    centre = means.mean(0)
-    square = ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))
-    corners = np.array([[centre[0] + dx, 0.0, centre[2] + dz] for dx, dz in square])
-    draw_sticks(image, corners, np.array([3, 0, 1, 2]), camera, color=(150, 150, 150), width=1)
-
-
-def _height(gaussians: GaussianSet) -> float:
-    return float(np.ptp(np.quantile(gaussians.means[:, 1], [0.001, 0.999])))
 
 
 def _color(rgb: tuple[float, float, float]) -> tuple[int, int, int]:

@@ -6,6 +6,7 @@ LHM and LHM++ write the zero pose with the subject's betas, y-up metres, row i a
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from baker.binding import Method, bind
 from baker.body import JOINT_NAMES, PARENTS
 from baker.fit import BodyFit, fit_body
 from baker.meshes import dense_weights, strongest
-from export_formats import read as read_splats
+from export_formats import dropped
+from export_formats import read as read_file
 from runtime import rotations, skinning
 from runtime.errors import InputError
 from runtime.types import GaussianSet, Label, Motion, Rig
@@ -43,7 +45,7 @@ def load_on_body(path: Path, *, options: AvatarOptions, binding: Method = "diffu
     assert options.body_model is not None
     model = read_body_model(options.body_model)
     vertices, joints = model.shaped(read_betas(options.betas))
-    gaussians = read_splats(path, axes="RUB")
+    gaussians = read_splats(path)
     mesh = model.mesh(vertices)
     distance, _ = cKDTree(vertices).query(gaussians.means)
     far = float(np.median(distance))
@@ -84,7 +86,7 @@ def load_scan(path: Path, *, options: AvatarOptions, binding: Method = "diffused
 
     Raises `InputError` naming the file.
     """
-    raw = read_splats(path, axes="RUB")
+    raw = read_splats(path)
     fit = fit_body(raw, options=options, source=str(path), seed=seed)
     # 1. Metres: the file's own where they make a person, else the fitted body's.
     height = float(np.ptp(fit.body.vertices[fit.body.faces_of["body"].ravel(), 1]))
@@ -190,3 +192,8 @@ def _largest_piece(faces: np.ndarray, vertices: int) -> np.ndarray:
     return of_face == np.bincount(of_face).argmax()
 
 
+def read_splats(path: Path) -> GaussianSet:
+    """The Gaussians of a file in our axes; what reading drops is said on stderr."""
+    for line in dropped(path):
+        print(f"{path}: dropped {line}", file=sys.stderr)
+    return read_file(path, axes="RUB")

@@ -38,10 +38,6 @@ class PatchCodec:
         """Latents [B C t h w] of a video [B T H X 3] with colours in [-1, 1]."""
         return self._to_latents((_patches(video) - self.mean) @ self.basis / self.deviation)
 
-    def encode_difference(self, video: Tensor) -> Tensor:
-        """Change of the latents when `video` [B T H X 3] is added to a video: `encode` without its mean."""
-        return self._to_latents(_patches(video) @ self.basis / self.deviation)
-
     def decode(self, latents: Tensor) -> Tensor:
         """Video [B T H X 3], not clipped, of latents [B C t h w]."""
         patches = (latents.movedim(-4, -1) * self.deviation) @ self.basis.T + self.mean
