@@ -176,11 +176,19 @@ def add_file_commands(commands: Any) -> None:
 
 def add_prior_commands(commands: Any) -> None:
     """The commands of the video prior and its truth."""
-    prior = commands.add_parser("prior", help="train or describe the embedded video prior")
+    prior = commands.add_parser("prior", help="train or describe a video prior")
     actions = prior.add_subparsers(dest="action", required=True, metavar="ACTION")
-    train = actions.add_parser("train", help="render clips with simulated cloth and train on them; resumable")
+    train = actions.add_parser(
+        "train", help="train the embedded prior on simulated cloth, or a Wan prior on your clips; resumable",
+        description="Train the embedded prior on clips with simulated cloth, or with --backend a Wan prior on your own "
+        "(folders of video.mp4, pose.mp4, reference.png). Several GPUs: accelerate launch -m ani3d prior train ...")
     train.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
-    train.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", dest="settings")
+    train.add_argument("--backend", choices=("embedded", "wan-fun-control", "wan-vace"), default="embedded")
+    train.add_argument("--prior-path", type=Path, metavar="DIR", help="the Wan model's folder")
+    train.add_argument("--clips", type=Path, metavar="DIR", help="folder of clips, one folder each")
+    train.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", dest="settings",
+                       help="e.g. steps=1000, lora_rank=32 (0: all weights), width=480, height=832, frames=81 "
+                       "(repeatable)")
     train.set_defaults(run=run_prior_train)
     info = actions.add_parser("info", help="what weights or a Wan model's folder hold, and what is missing")
     info.add_argument("path", nargs="?", type=Path, help="file or folder (default: the shipped weights)")
@@ -239,6 +247,7 @@ def add_bake_options(bake: argparse.ArgumentParser) -> None:
     bake.add_argument("--preset", choices=("draft", "standard", "paper"), default="draft")
     bake.add_argument("--prior", default="embedded", help="video prior (default: embedded)")
     bake.add_argument("--prior-path", type=Path, help="its weights, where not shipped")
+    bake.add_argument("--prior-tuned", type=Path, metavar="DIR", help="what `ani3d prior train --backend` made of it")
     bake.add_argument("--segmenter", choices=("labels", "grounded-sam2"), default="labels",
                       help="who finds what must be preserved (default: the Gaussians' labels, exact)")
     bake.add_argument("--segmenter-path", type=Path, metavar="DIR", help="its weights: grounding-dino/ and sam2/")
@@ -394,7 +403,8 @@ def run_bake(args: argparse.Namespace) -> None:
         avatar_options=avatar_options(args),
         parts=args.parts, textures=args.textures,
         gaussians=args.gaussians, frames=args.frames, binding=args.binding, prior=args.prior,
-        prior_path=args.prior_path, segmenter=args.segmenter, segmenter_path=args.segmenter_path,
+        prior_path=args.prior_path,
+        prior_tuned=args.prior_tuned, segmenter=args.segmenter, segmenter_path=args.segmenter_path,
         supervision=args.supervision, device=device,
         rasteriser=args.rasteriser or rasteriser, seed=args.seed)
     result = bake(request, config)
@@ -503,12 +513,27 @@ def run_export(args: argparse.Namespace) -> None:
 def run_prior_train(args: argparse.Namespace) -> None:
     """Make the training set and train; continues where it was stopped."""
     from baker.config import with_settings
-    from baker.prior_training import PriorTrainConfig, train
     from baker.progress import Progress
+    from runtime.errors import InputError
 
+    if args.backend == "embedded":
+        from baker.prior_training import PriorTrainConfig, train
+
+        if args.clips or args.prior_path:
+            raise InputError("the embedded prior learns from clips it makes itself; give --backend wan-fun-control or "
+                             "wan-vace with --clips")
+        with Progress() as progress:
+            print(train(with_settings(PriorTrainConfig(), args.settings), args.output, progress.report))
+        return
+    from baker.wan_training import WanTrainConfig, train_on_clips
+
+    if not args.clips or not args.prior_path:
+        raise InputError(f"training {args.backend} needs --prior-path (the model's folder) and --clips (your clips)")
     with Progress() as progress:
-        weights = train(with_settings(PriorTrainConfig(), args.settings), args.output, progress.report)
-    print(weights)
+        tuned = train_on_clips(args.backend, args.prior_path, args.clips, args.output,
+                               with_settings(WanTrainConfig(), args.settings), progress.report)
+    print(tuned)
+    print(f"use it: ani3d bake ... --prior {args.backend} --prior-path {args.prior_path} --prior-tuned {tuned}")
 
 
 def run_prior_info(args: argparse.Namespace) -> None:

@@ -69,6 +69,8 @@ class BakeRequest:
     """Name of the video prior."""
     prior_path: Path | None = None
     """Its weights, where not shipped."""
+    prior_tuned: Path | None = None
+    """What training on clips made of it."""
     segmenter: str = "labels"
     """Who finds the preserved mask of the coarse videos."""
     segmenter_path: Path | None = None
@@ -102,7 +104,9 @@ def bake(request: BakeRequest, config: BakeConfig) -> BakeResult:
     # 1. The door: whatever the user gave is read and checked before the folder is made.
     sources = describe_sources(request)
     loaded = None if _avatar_is_done(request, sources) else load_inputs(request)
-    prior = load_prior(request.prior, request.prior_path) if request.supervision == "prior" else None
+    prior = None
+    if request.supervision == "prior":
+        prior = load_prior(request.prior, request.prior_path, tuned=request.prior_tuned)
     segmenter = load_segmenter(request.segmenter, request.segmenter_path)
     if loaded and request.supervision == "simulation" and not loaded[0].garments:
         raise InputError(f"{request.avatar}: has no garment to simulate; use --supervision prior")

@@ -53,32 +53,35 @@ class VideoPrior(Protocol):
         """Velocity [C t h w] at latents x [C t h w] and noise level sigma in (0, 1]."""
 
 
-def load_prior(name: str, path: Path | None = None) -> VideoPrior:
-    """The prior called `name` (a `PriorName`), from its weights file or folder `path` (None: the shipped one).
+def load_prior(name: str, path: Path | None = None, *, tuned: Path | None = None) -> VideoPrior:
+    """The prior called `name` (a `PriorName`), from its weights file or folder `path` (None: the shipped one), with
+    what training on clips made of it (`tuned`, Wan only).
 
     Raises `InputError` for an unknown name and for weights that are absent or damaged.
     """
     if name not in LOADERS:
         raise InputError(f'video prior "{name}" is not known; choose one of {", ".join(get_args(PriorName))}')
-    return LOADERS[name](path)
+    return LOADERS[name](path, tuned)
 
 
-def _load_embedded(path: Path | None) -> VideoPrior:
+def _load_embedded(path: Path | None, tuned: Path | None) -> VideoPrior:
     from baker.priors.embedded import SHIPPED, EmbeddedPrior
 
+    if tuned is not None:
+        raise InputError(f"{tuned}: the embedded prior takes whole weights; give them with --prior-path")
     return EmbeddedPrior.load(path or SHIPPED)
 
 
-def _load_wan_fun(path: Path | None) -> VideoPrior:
+def _load_wan_fun(path: Path | None, tuned: Path | None) -> VideoPrior:
     from baker.priors.wan_fun_control import WanFunPrior
 
-    return WanFunPrior.load(_given(path, "wan-fun-control", "Wan2.1-Fun-V1.1-1.3B-Control"))
+    return WanFunPrior.load(_given(path, "wan-fun-control", "Wan2.1-Fun-V1.1-1.3B-Control"), tuned=tuned)
 
 
-def _load_wan_vace(path: Path | None) -> VideoPrior:
+def _load_wan_vace(path: Path | None, tuned: Path | None) -> VideoPrior:
     from baker.priors.wan_vace import WanVacePrior
 
-    return WanVacePrior.load(_given(path, "wan-vace", "Wan2.1-VACE-1.3B-diffusers"))
+    return WanVacePrior.load(_given(path, "wan-vace", "Wan2.1-VACE-1.3B-diffusers"), tuned=tuned)
 
 
 def _given(path: Path | None, name: str, model: str) -> Path:
@@ -88,6 +91,6 @@ def _given(path: Path | None, name: str, model: str) -> Path:
     return path
 
 
-LOADERS: dict[str, Callable[[Path | None], VideoPrior]] = {
+LOADERS: dict[str, Callable[[Path | None, Path | None], VideoPrior]] = {
     "embedded": _load_embedded, "wan-fun-control": _load_wan_fun, "wan-vace": _load_wan_vace}
 """The loader of each name. Each imports its packages itself, so that a missing one is reported by the loader."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from baker.conditions import Conditions
 from baker.priors.wan_checkpoint import WanCheckpoint
@@ -31,6 +31,7 @@ from baker.priors.wan_parts import (
     latent_mask,
     options_here,
 )
+from baker.priors.wan_tuned import load_tuned, tuned_fingerprint
 from runtime.errors import InputError
 
 BOUNDARY = 0.875
@@ -105,32 +106,42 @@ class WanFunPrior:
             picture=None if self.picture is None else self.picture(conditions.reference))
 
     def velocity(self, x: Tensor, sigma: float, prepared: WanInputs) -> Tensor:
-        # Control, reference and picture stay in both branches of the guidance: only the text changes.
         expert = self.experts[0] if sigma >= BOUNDARY else self.experts[-1]
-        stacked = torch.cat([x[None], prepared.control], dim=1).to(self.options.dtype)
-        time = torch.tensor([1000.0 * sigma], device=x.device)
-        reference = prepared.reference.to(self.options.dtype)
         with torch.inference_mode():
-            model = self.slot(expert)
-            answers = [model(stacked, time, text, prepared.picture, reference)[0].float() for text in prepared.texts]
+            answers = predictions(self.slot(expert), x, sigma, prepared)
         if len(answers) == 1:
             return answers[0]
         return answers[1] + self.options.guidance_scale * (answers[0] - answers[1])
 
     @staticmethod
-    def load(folder: Path, options: WanOptions | None = None) -> WanFunPrior:
-        """The prior of a folder. Raises `InputError` naming what the folder lacks."""
+    def load(folder: Path, options: WanOptions | None = None, *, tuned: Path | None = None) -> WanFunPrior:
+        """The prior of a folder, with what `ani3d prior train` made of its transformers (`tuned`, see `wan_tuned.py`).
+
+        Raises `InputError` naming what the folder lacks.
+        """
         options = options or options_here()
         lacking = missing_parts(folder)
         if lacking:
             raise InputError(f"{folder}: lacks {'; '.join(lacking)}")
-        experts = tuple(load_transformer(part, dtype=options.dtype) for part in transformer_folders(folder))
+        experts = tuple(load_tuned(part.relative_to(folder), folder, tuned,
+                                   lambda path: load_transformer(path, dtype=options.dtype))
+                        for part in transformer_folders(folder))
         with_picture = experts[0].config.image_dim is not None
         slot = DeviceSlot(options)
         return WanFunPrior(
             experts=experts, codec=WanCodec.load(folder / "vae", slot), text=TextEncoder.load(folder, slot),
             picture=PictureEncoder.load(folder / "image_encoder", slot) if with_picture else None,
-            slot=slot, weights=_fingerprint(folder))
+            slot=slot, weights=_fingerprint(folder) + tuned_fingerprint(tuned))
+
+
+def predictions(model: nn.Module, x: Tensor, sigma: float, inputs: WanInputs) -> list[Tensor]:
+    """Velocities [C t h w] of a transformer, one for each text: control, reference and picture stay in both branches
+    of the guidance, only the text changes."""
+    dtype = inputs.texts[0].dtype
+    stacked = torch.cat([x[None], inputs.control], dim=1).to(dtype)
+    time = torch.tensor([1000.0 * sigma], device=x.device)
+    reference = inputs.reference.to(dtype)
+    return [model(stacked, time, text, inputs.picture, reference)[0].float() for text in inputs.texts]
 
 
 def transformer_folders(folder: Path) -> list[Path]:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from diffusers import WanVACETransformer3DModel
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from baker.conditions import Conditions
 from baker.priors.wan_checkpoint import weight_files
@@ -31,6 +31,7 @@ from baker.priors.wan_parts import (
     latent_mask,
     options_here,
 )
+from baker.priors.wan_tuned import load_tuned, tuned_fingerprint
 from runtime.errors import InputError
 
 PARTS = ("transformer", "vae", "text_encoder", "tokenizer")
@@ -101,31 +102,40 @@ class WanVacePrior:
                           texts=tuple(self.text(prompt) for prompt in prompts))
 
     def velocity(self, x: Tensor, sigma: float, prepared: VaceInputs) -> Tensor:
-        options = self.slot.options
-        first = sigma * prepared.noise + (1 - sigma) * prepared.reference
-        stacked = torch.cat([first, x], dim=1)[None].to(options.dtype)
-        time = torch.tensor([1000.0 * sigma], device=x.device)
-        control = prepared.control.to(options.dtype)
         with torch.inference_mode():
-            model = self.slot(self.transformer)
-            answers = [model(stacked, time, text, control_hidden_states=control, return_dict=False)[0][0, :, 1:].float()
-                       for text in prepared.texts]
+            answers = predictions(self.slot(self.transformer), x, sigma, prepared)
         if len(answers) == 1:
             return answers[0]
-        return answers[1] + options.guidance_scale * (answers[0] - answers[1])
+        return answers[1] + self.slot.options.guidance_scale * (answers[0] - answers[1])
 
     @staticmethod
-    def load(folder: Path, options: WanOptions | None = None) -> WanVacePrior:
-        """The prior of a folder. Raises `InputError` naming what the folder lacks."""
+    def load(folder: Path, options: WanOptions | None = None, *, tuned: Path | None = None) -> WanVacePrior:
+        """The prior of a folder, with what `ani3d prior train` made of its transformer (`tuned`, see `wan_tuned.py`).
+
+        Raises `InputError` naming what the folder lacks.
+        """
         options = options or options_here()
         lacking = missing_parts(folder)
         if lacking:
             raise InputError(f"{folder}: lacks {', '.join(lacking)}; give the folder of a Wan VACE model in diffusers' "
                              "layout")
         slot = DeviceSlot(options)
-        return WanVacePrior(transformer=load_transformer(folder / "transformer", dtype=options.dtype),
-                            codec=WanCodec.load(folder / "vae", slot), text=TextEncoder.load(folder, slot), slot=slot,
-                            weights=_fingerprint(folder))
+        transformer = load_tuned(Path("transformer"), folder, tuned,
+                                 lambda path: load_transformer(path, dtype=options.dtype))
+        return WanVacePrior(transformer=transformer, codec=WanCodec.load(folder / "vae", slot),
+                            text=TextEncoder.load(folder, slot), slot=slot,
+                            weights=_fingerprint(folder) + tuned_fingerprint(tuned))
+
+
+def predictions(model: nn.Module, x: Tensor, sigma: float, inputs: VaceInputs) -> list[Tensor]:
+    """Velocities [C t h w] of the transformer, one for each text."""
+    dtype = inputs.texts[0].dtype
+    first = sigma * inputs.noise + (1 - sigma) * inputs.reference
+    stacked = torch.cat([first, x], dim=1)[None].to(dtype)
+    time = torch.tensor([1000.0 * sigma], device=x.device)
+    control = inputs.control.to(dtype)
+    return [model(stacked, time, text, control_hidden_states=control, return_dict=False)[0][0, :, 1:].float()
+            for text in inputs.texts]
 
 
 def load_transformer(folder: Path, *, dtype: torch.dtype) -> WanVACETransformer3DModel:
