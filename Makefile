@@ -52,7 +52,7 @@ bench: setup
 # Parity and times of the gsplat rasteriser, where there is an NVIDIA card and gsplat (in the `dev` and `gpu` extras).
 gpu-check: setup
 	@if $(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; \
-	then $(BIN)/python -m pytest -q tests/test_rasterisers.py -k gsplat && $(BIN)/ani3d bench gpu; \
+	then $(BIN)/python -m pytest -q tests/test_rasterisers.py -k gsplat && $(BIN)/ani3d bench gpu && $(BIN)/ani3d bench wan; \
 	else echo "gpu-check: skipped, torch sees no NVIDIA GPU (a CUDA build of torch is needed)"; fi
 
 clean:

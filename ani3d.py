@@ -228,7 +228,7 @@ def add_measuring_commands(commands: Any) -> None:
 
     bench = commands.add_parser("bench", help="measure")
     bench.add_argument("what", choices=("raster", "field", "step", "play", "decode", "soak", "gl", "export",
-                                        "import", "gpu"))
+                                        "import", "gpu", "wan"))
     bench.add_argument("bundle", nargs="?", metavar="FILE", help="for play to export: a bundle (default: the "
                        "yardstick); for import: a character in parts, measured against its own mesh")
     bench.add_argument("--json", action="store_true")
@@ -606,6 +606,10 @@ def run_bench(args: argparse.Namespace) -> None:
 
             raise InputError("bench import: give a character in parts (.npz)")
         figures = bench_import(Path(args.bundle))
+    elif args.what == "wan":
+        from baker.bench_wan import bench_wan
+
+        figures = bench_wan()
     else:
         from baker import bench
 

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from baker.bench_wan import SIZES, WanSize, parameters, step_figures
 from baker.priors.wan_checkpoint import WEIGHTS, WanCheckpoint, diffusers_name
 from baker.priors.wan_fun_model import load_transformer
 from runtime.errors import InputError
@@ -232,3 +233,15 @@ def test_a_bad_checkpoint_is_refused_with_what_is_wrong(tmp_path: Path, kind: st
 def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds neither"):
         WanCheckpoint.open(tmp_path)
+
+
+def test_a_step_of_any_size_is_measured():
+    tiny = WanSize(width=48, heads=2, ffn=64, layers=2)
+    figures = step_figures(tiny, size=(32, 48), frames=9, device="cpu", dtype=torch.float32, runs=1)
+    assert figures["tokens_count"] == 4 * 3 * 2 and figures["step_ms_min"] > 0
+    assert figures["parameters_count"] > parameters(tiny)
+
+
+def test_released_sizes_are_what_their_names_say():
+    assert parameters(SIZES["wan2.1_fun_1.3b"]) == pytest.approx(1.5e9, rel=0.1)
+    assert parameters(SIZES["wan2.1_fun_14b"]) == pytest.approx(16e9, rel=0.1)
