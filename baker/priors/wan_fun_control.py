@@ -10,11 +10,9 @@ How conditions go in: facts/upstream.md §4.3. Letters as in `baker/priors/__ini
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,13 +20,13 @@ from baker.conditions import Conditions
 from baker.priors.wan_checkpoint import WanCheckpoint
 from baker.priors.wan_fun_model import WanFunTransformer, load_transformer
 from baker.priors.wan_parts import (
-    NEGATIVE_PROMPT,
     DeviceSlot,
     PictureEncoder,
     TextEncoder,
+    WanBackend,
     WanCodec,
     WanOptions,
-    latent_mask,
+    files_fingerprint,
     options_here,
 )
 from baker.priors.wan_tuned import load_tuned, tuned_fingerprint
@@ -55,63 +53,28 @@ class WanInputs:
 
 
 @dataclass(frozen=True)
-class WanFunPrior:
+class WanFunPrior(WanBackend):
     """`VideoPrior` of a Fun-Control model."""
 
     experts: tuple[WanFunTransformer, ...]
     """One model, or the experts for high and low noise."""
-    codec: WanCodec
-    text: TextEncoder
     picture: PictureEncoder | None
-    slot: DeviceSlot
-    weights: str
-    """Tells checkpoints apart."""
 
-    @property
-    def options(self) -> WanOptions:
-        """How it runs."""
-        return self.slot.options
-
-    @property
-    def window(self) -> int:
-        """As in training (facts §4.3)."""
-        return 81
-
-    @property
-    def size_multiple(self) -> int:
-        """The codec's 8 times the transformer's patch of 2."""
-        return 16
-
-    @property
-    def fingerprint(self) -> str:
-        return f"wan-fun-control:{self.weights}:{self.options.guidance_scale}:{self.options.dtype}"
-
-    def encode(self, rgb: np.ndarray) -> Tensor:
-        return self.codec.encode(rgb)
-
-    def decode(self, latents: Tensor) -> np.ndarray:
-        return self.codec.decode(latents)
-
-    def latent_mask(self, preserved: np.ndarray) -> Tensor:
-        return latent_mask(preserved).to(self.options.device)
+    name = "wan-fun-control"
 
     def prepare(self, conditions: Conditions) -> WanInputs:
         pose = self.encode(conditions.pose)
         spare = self.experts[0].config.in_channels - 2 * len(pose)  # the start image's, and in Wan2.2 its mask's
-        prompts = (conditions.prompt,) if self.options.guidance_scale == 1 else (conditions.prompt, NEGATIVE_PROMPT)
         return WanInputs(
             control=torch.cat([pose, pose.new_zeros(spare, *pose.shape[1:])])[None],
             reference=self.encode(conditions.reference[None])[None, :, 0],
-            texts=tuple(self.text(prompt) for prompt in prompts),
+            texts=self.texts(conditions.prompt),
             picture=None if self.picture is None else self.picture(conditions.reference))
 
     def velocity(self, x: Tensor, sigma: float, prepared: WanInputs) -> Tensor:
         expert = self.experts[0] if sigma >= BOUNDARY else self.experts[-1]
         with torch.inference_mode():
-            answers = predictions(self.slot(expert), x, sigma, prepared)
-        if len(answers) == 1:
-            return answers[0]
-        return answers[1] + self.options.guidance_scale * (answers[0] - answers[1])
+            return self.guided(predictions(self.slot(expert), x, sigma, prepared))
 
     @staticmethod
     def load(folder: Path, options: WanOptions | None = None, *, tuned: Path | None = None) -> WanFunPrior:
@@ -131,7 +94,7 @@ class WanFunPrior:
         return WanFunPrior(
             experts=experts, codec=WanCodec.load(folder / "vae", slot), text=TextEncoder.load(folder, slot),
             picture=PictureEncoder.load(folder / "image_encoder", slot) if with_picture else None,
-            slot=slot, weights=_fingerprint(folder) + tuned_fingerprint(tuned))
+            slot=slot, weights=files_fingerprint(transformer_folders(folder)) + tuned_fingerprint(tuned))
 
 
 def predictions(model: nn.Module, x: Tensor, sigma: float, inputs: WanInputs) -> list[Tensor]:
@@ -169,13 +132,3 @@ def missing_parts(folder: Path) -> list[str]:
             source = "I2V-14B-480P" if part == "image_encoder" else "T2V-1.3B"
             lacking.append(f"{part}/ (from Wan-AI/Wan2.1-{source}-Diffusers)")
     return lacking
-
-
-def _fingerprint(folder: Path) -> str:
-    """Of the transformers' files: names, sizes and headers; hashing tens of gigabytes would take minutes."""
-    digest = hashlib.sha256()
-    for part in transformer_folders(folder):
-        for file in sorted(part.glob("*.safetensors")):
-            with open(file, "rb") as stream:
-                digest.update(f"{part.name}/{file.name}:{file.stat().st_size}".encode() + stream.read(1 << 20))
-    return digest.hexdigest()[:32]

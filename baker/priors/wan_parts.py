@@ -6,10 +6,11 @@ Latents are [C t h w] float32, normalised by the codec's own mean and deviation.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -173,6 +174,69 @@ class PictureEncoder:
         pixels = ((picture - mean) / deviation).to(self.slot.options.device, self.slot.options.dtype)
         with torch.inference_mode():
             return self.slot(self.model)(pixel_values=pixels, output_hidden_states=True).hidden_states[-2]
+
+
+@dataclass(frozen=True)
+class WanBackend:
+    """What every Wan `VideoPrior` shares: codec, text, guidance."""
+
+    codec: WanCodec
+    text: TextEncoder
+    slot: DeviceSlot
+    weights: str
+    """Tells checkpoints apart."""
+
+    name: ClassVar[str]
+    """As `baker.priors.PriorName` has it."""
+
+    @property
+    def options(self) -> WanOptions:
+        """How it runs."""
+        return self.slot.options
+
+    @property
+    def window(self) -> int:
+        """As in training (facts §4.3)."""
+        return 81
+
+    @property
+    def size_multiple(self) -> int:
+        """The codec's 8 times the transformer's patch of 2."""
+        return 2 * SPACE
+
+    @property
+    def fingerprint(self) -> str:
+        return f"{self.name}:{self.weights}:{self.options.guidance_scale}:{self.options.dtype}"
+
+    def encode(self, rgb: np.ndarray) -> Tensor:
+        return self.codec.encode(rgb)
+
+    def decode(self, latents: Tensor) -> np.ndarray:
+        return self.codec.decode(latents)
+
+    def latent_mask(self, preserved: np.ndarray) -> Tensor:
+        return latent_mask(preserved).to(self.options.device)
+
+    def texts(self, prompt: str) -> tuple[Tensor, ...]:
+        """Embeddings [1 512 D] of the prompt and, with guidance, of the negative prompt."""
+        prompts = (prompt,) if self.options.guidance_scale == 1 else (prompt, NEGATIVE_PROMPT)
+        return tuple(self.text(words) for words in prompts)
+
+    def guided(self, answers: list[Tensor]) -> Tensor:
+        """Classifier-free guidance over the velocities of `texts`."""
+        if len(answers) == 1:
+            return answers[0]
+        return answers[1] + self.options.guidance_scale * (answers[0] - answers[1])
+
+
+def files_fingerprint(folders: list[Path]) -> str:
+    """Of folders' safetensors: names, sizes and headers; hashing tens of gigabytes would take minutes."""
+    digest = hashlib.sha256()
+    for folder in folders:
+        for file in sorted(folder.glob("*.safetensors")):
+            with open(file, "rb") as stream:
+                digest.update(f"{folder.name}/{file.name}:{file.stat().st_size}".encode() + stream.read(1 << 20))
+    return digest.hexdigest()[:32]
 
 
 def load_part(kind: type[Module], folder: Path, *, dtype: torch.dtype) -> Module:

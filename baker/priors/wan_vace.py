@@ -7,7 +7,6 @@ to the same level from what is known of it. Letters as in `baker/priors/__init__
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,14 +20,14 @@ from baker.conditions import Conditions
 from baker.priors.wan_checkpoint import weight_files
 from baker.priors.wan_fun_model import fill
 from baker.priors.wan_parts import (
-    NEGATIVE_PROMPT,
     SPACE,
     DeviceSlot,
     TextEncoder,
+    WanBackend,
     WanCodec,
     WanOptions,
     class_name,
-    latent_mask,
+    files_fingerprint,
     options_here,
 )
 from baker.priors.wan_tuned import load_tuned, tuned_fingerprint
@@ -53,42 +52,14 @@ class VaceInputs:
 
 
 @dataclass(frozen=True)
-class WanVacePrior:
+class WanVacePrior(WanBackend):
     """`VideoPrior` of a VACE model."""
 
     transformer: WanVACETransformer3DModel
-    codec: WanCodec
-    text: TextEncoder
-    slot: DeviceSlot
-    weights: str
-    """Tells checkpoints apart."""
 
-    @property
-    def window(self) -> int:
-        """As in training."""
-        return 81
-
-    @property
-    def size_multiple(self) -> int:
-        """The codec's 8 times the transformer's patch of 2."""
-        return 16
-
-    @property
-    def fingerprint(self) -> str:
-        options = self.slot.options
-        return f"wan-vace:{self.weights}:{options.guidance_scale}:{options.dtype}"
-
-    def encode(self, rgb: np.ndarray) -> Tensor:
-        return self.codec.encode(rgb)
-
-    def decode(self, latents: Tensor) -> np.ndarray:
-        return self.codec.decode(latents)
-
-    def latent_mask(self, preserved: np.ndarray) -> Tensor:
-        return latent_mask(preserved).to(self.slot.options.device)
+    name = "wan-vace"
 
     def prepare(self, conditions: Conditions) -> VaceInputs:
-        options = self.slot.options
         pose, reference = self.encode(conditions.pose), self.encode(conditions.reference[None])
         # A mask of ones everywhere: all of the video is to be made, nothing of it is kept (grey, 0 in [-1, 1]).
         nothing = self.encode(np.full_like(conditions.pose, 128))
@@ -96,17 +67,13 @@ class WanVacePrior:
         picture = torch.cat([reference, torch.zeros_like(reference),
                              reference.new_zeros(SPACE**2, *reference.shape[1:])])
         generator = torch.Generator().manual_seed(0)
-        prompts = (conditions.prompt,) if options.guidance_scale == 1 else (conditions.prompt, NEGATIVE_PROMPT)
         return VaceInputs(control=torch.cat([picture, video], dim=1)[None], reference=reference,
                           noise=torch.randn(reference.shape, generator=generator).to(reference),
-                          texts=tuple(self.text(prompt) for prompt in prompts))
+                          texts=self.texts(conditions.prompt))
 
     def velocity(self, x: Tensor, sigma: float, prepared: VaceInputs) -> Tensor:
         with torch.inference_mode():
-            answers = predictions(self.slot(self.transformer), x, sigma, prepared)
-        if len(answers) == 1:
-            return answers[0]
-        return answers[1] + self.slot.options.guidance_scale * (answers[0] - answers[1])
+            return self.guided(predictions(self.slot(self.transformer), x, sigma, prepared))
 
     @staticmethod
     def load(folder: Path, options: WanOptions | None = None, *, tuned: Path | None = None) -> WanVacePrior:
@@ -124,7 +91,7 @@ class WanVacePrior:
                                  lambda path: load_transformer(path, dtype=options.dtype))
         return WanVacePrior(transformer=transformer, codec=WanCodec.load(folder / "vae", slot),
                             text=TextEncoder.load(folder, slot), slot=slot,
-                            weights=_fingerprint(folder) + tuned_fingerprint(tuned))
+                            weights=files_fingerprint([folder / "transformer"]) + tuned_fingerprint(tuned))
 
 
 def predictions(model: nn.Module, x: Tensor, sigma: float, inputs: VaceInputs) -> list[Tensor]:
@@ -168,12 +135,3 @@ def missing_parts(folder: Path) -> list[str]:
     if named and named != WanVACETransformer3DModel.__name__:
         lacking.append(f"a {WanVACETransformer3DModel.__name__} (its transformer is a {named})")
     return lacking
-
-
-def _fingerprint(folder: Path) -> str:
-    """Of the transformer's files: names, sizes and headers."""
-    digest = hashlib.sha256()
-    for file in sorted((folder / "transformer").glob("*.safetensors")):
-        with open(file, "rb") as stream:
-            digest.update(f"{file.name}:{file.stat().st_size}".encode() + stream.read(1 << 20))
-    return digest.hexdigest()[:32]
