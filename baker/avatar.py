@@ -42,6 +42,9 @@ class Garment:
     """The face each rides on."""
     gaussian_barycentrics: Float[np.ndarray, "G 3"]
     """Where on that face; the offset along its normal follows from the rest pose."""
+    meets_arms: bool = False
+    """Whether arms and hands push it (capes, hair); they pass through skirts, which hands would drag. What is bound
+    to an arm, such as a sleeve, meets arms in any case."""
 
 
 @dataclass(frozen=True)

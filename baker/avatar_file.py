@@ -32,8 +32,10 @@ def load_saved_avatar(path: Path) -> Avatar:
     garments = []
     while f"garment{len(garments)}.name" in arrays:
         prefix = f"garment{len(garments)}"
-        rest = {f.name: arrays[f"{prefix}.{f.name}"] for f in fields(Garment) if f.name not in ("mesh", "name")}
-        garments.append(Garment(name=str(arrays[f"{prefix}.name"]), mesh=_mesh(arrays, f"{prefix}.mesh"), **rest))
+        rest = {f.name: arrays[f"{prefix}.{f.name}"] for f in fields(Garment)
+                if f.name not in ("mesh", "name", "meets_arms")}
+        garments.append(Garment(name=str(arrays[f"{prefix}.name"]), mesh=_mesh(arrays, f"{prefix}.mesh"), **rest,
+                                meets_arms=bool(arrays.get(f"{prefix}.meets_arms", False))))
     return Avatar(
         name=str(arrays["name"]), licence=str(arrays["licence"]), rig=Rig(**rig), body=_mesh(arrays, "body"),
         gaussians=GaussianSet(**{f.name: arrays[f"gaussians.{f.name}"] for f in fields(GaussianSet)}),

@@ -2,7 +2,8 @@
 
 Extended position-based dynamics with small substeps (Macklin et al. 2016, 2019), solved in sequence so that
 results are bit-equal on one machine. Cloth collides with the skinned body surface itself; capsules inside the
-limbs only keep fast limbs from tunnelling through. Garments do not collide with themselves or each other.
+limbs only keep fast limbs from tunnelling through. Each garment also lies over those before it in the avatar's order,
+which do not feel it. A garment does not collide with itself.
 Letters: V garment vertices, B body samples, S pose samples (several a frame). Metres, seconds, kilograms.
 """
 
@@ -19,11 +20,11 @@ from scipy.sparse.csgraph import dijkstra
 from baker import cloth_kernels as kernels
 from baker.avatar import Avatar, Garment, SkinnedMesh
 from baker.collider import MIN_CLEARANCE, BodySamples, Cores, arm_share, lengths, skin
-from baker.meshes import face_areas, ride
+from baker.meshes import face_areas, ride, vertex_normals
 from runtime import rotations
 from runtime.errors import InputError
 from runtime.skinning import blend, pose_gaussians, skinning_matrices
-from runtime.types import GaussianSet, Motion
+from runtime.types import GaussianSet, Label, Motion
 
 SEARCH_RADIUS = 0.05
 """How far from the body a cloth vertex looks for contact [m]; limbs move less in one pose interval."""
@@ -72,6 +73,11 @@ class ClothConfig:
         """A preset in half the time; strain p99 is 8 to 10 % on a walk or jump, 23 % on a twirl."""
         return replace(self, substeps=15, pose_samples=1)
 
+    def hair(self) -> ClothConfig:
+        """The material of locks of hair, chosen by eye: heavier than cloth, little air caught, quickly at rest."""
+        return replace(self, density=0.6, shear_compliance=1e-3, bend_compliance=0.05, drag=0.6, damping=2.0,
+                       friction=0.15)
+
 
 @dataclass(frozen=True)
 class Truth:
@@ -116,19 +122,20 @@ def simulate(avatar: Avatar, motion: Motion, config: ClothConfig, *,
     track = _pose_track(motion, config)
     samples, cores = BodySamples.of(avatar.body, avatar.rig), Cores.of(avatar)
     total, done = motion.frames * len(avatar.garments), 0
-    simulated = []
+    cloths: list[_Cloth] = []
     for garment in avatar.garments:
-        cloth = _Cloth(garment, avatar, samples, cores, config=config, track=track)
-        frames = np.empty((motion.frames, len(garment.mesh.vertices), 3), np.float32)
-        for sample in range(1, track.poses.frames):
-            cloth.advance_to(sample)
-            frame, part = divmod(sample - track.first, track.per_frame)
+        cloths.append(_Cloth(garment, avatar, samples, cores, config=config, track=track, under=tuple(cloths)))
+    simulated = [np.empty((motion.frames, len(garment.mesh.vertices), 3), np.float32) for garment in avatar.garments]
+    for sample in range(1, track.poses.frames):
+        frame, part = divmod(sample - track.first, track.per_frame)
+        matrices = skinning_matrices(avatar.rig, track.poses, sample)
+        for cloth, frames in zip(cloths, simulated, strict=True):
+            cloth.advance(matrices)
             if frame >= 0 and part == 0:
                 frames[frame] = cloth.visible_positions()
                 done += 1
                 if progress is not None:
                     progress(done, total)
-        simulated.append(frames)
     return Truth(avatar=avatar, motion=motion, garment_vertices=tuple(simulated))
 
 
@@ -164,9 +171,10 @@ def edge_strains(garment: Garment, vertices: Float[np.ndarray, "T V 3"]) -> Floa
 
 def penetrations(avatar: Avatar, garment: Garment, motion: Motion, *, frame: int,
                  vertices: Float[np.ndarray, "V 3"]) -> Float[np.ndarray, " V"]:
-    """Exact depth [m] of each free vertex inside the skinned body surface, arms left out; 0 outside or pinned."""
+    """Exact depth [m] of each free vertex inside the skinned body surface; 0 outside or pinned. Arms are left out for a
+    garment that does not meet them."""
     body = skin(avatar.body, skinning_matrices(avatar.rig, motion, frame))
-    arm = arm_share(avatar.body, avatar.rig) > 0.5
+    arm = (arm_share(avatar.body, avatar.rig) > 0.5) & (not _meets_arms(garment, avatar).any())
     faces = np.ascontiguousarray(avatar.body.faces[~arm[avatar.body.faces].any(1)], np.int64)
     depths = np.empty(len(vertices))
     kernels.penetration_depths(vertices.astype(np.float64), body, faces, depths)
@@ -234,14 +242,17 @@ class _Cloth:
     """One garment while it is simulated."""
 
     def __init__(self, garment: Garment, avatar: Avatar, samples: BodySamples, cores: Cores, *,
-                 config: ClothConfig, track: _Track) -> None:
+                 config: ClothConfig, track: _Track, under: tuple[_Cloth, ...]) -> None:
         if not garment.pinned.any():
             raise InputError(f"{avatar.name}: garment {garment.name} has no pinned vertices; pin its waistband")
         mesh, step = garment.mesh, 1.0 / (track.poses.fps * track.substeps)
-        self.garment, self.rig, self.samples, self.cores, self.track = garment, avatar.rig, samples, cores, track
+        if (avatar.gaussians.labels[garment.gaussian_indices] == Label.HAIR).any():
+            config = config.hair()
+        self.garment, self.samples, self.cores, self.track, self.under = garment, samples, cores, track, under
         self.constraints = _constraints(garment, config)
         self.free = ~garment.pinned
-        self.is_arm = arm_share(mesh, avatar.rig) > 0.3
+        self.meets_arms = _meets_arms(garment, avatar)
+        self.is_arm = np.concatenate([samples.is_arm, *(cloth.meets_arms for cloth in under)])
         self.contacts = np.full(len(mesh.vertices), -1, np.int32)
         # Air of 1.2 kg/m3: deceleration = 1/2 rho Cd v^2 / density.
         self.physics = kernels.Physics(
@@ -249,6 +260,10 @@ class _Cloth:
             keep=float(np.exp(-config.damping * step)), friction=config.friction, max_speed=config.max_speed,
             max_pull=config.max_pull, max_push=0.01)
         rest_points, rest_normals = samples.at(np.repeat(np.eye(4)[None], avatar.rig.joint_count, 0))
+        for cloth in under:
+            below = cloth.garment.mesh
+            rest_points = np.concatenate([rest_points, below.vertices.astype(np.float64)])
+            rest_normals = np.concatenate([rest_normals, vertex_normals(below.vertices, below.faces)])
         rest = mesh.vertices.astype(np.float64)
         self._find_contacts(rest, rest_points)
         distance = np.einsum("vi,vi->v", rest - rest_points[self.contacts], rest_normals[self.contacts])
@@ -262,9 +277,8 @@ class _Cloth:
             normals=np.zeros_like(self.pins),
             inverse_masses=np.where(garment.pinned, 0.0, 1.0 / _masses(mesh, config.density)))
 
-    def advance_to(self, sample: int) -> None:
-        """From the previous pose sample to this one."""
-        matrices = skinning_matrices(self.rig, self.track.poses, sample)
+    def advance(self, matrices: Float[np.ndarray, "J 4 4"]) -> None:
+        """From the previous pose sample to the one of these skinning matrices, after the garments under this one."""
         before, after = self.body, self._body(matrices)
         pins = skin(self.garment.mesh, matrices)
         half = 0.5 / self.track.poses.fps
@@ -273,8 +287,8 @@ class _Cloth:
         kernels.vertex_normals(self.sheet.positions, self.garment.mesh.faces, self.sheet.normals)
         body = kernels.Body(
             points0=before[0], points1=after[0], normals0=before[1], normals1=after[1], cores0=before[2],
-            cores1=after[2], radii=self.cores.radii, contacts=self.contacts, clearances=self.clearances,
-            pins0=self.pins, pins1=pins)
+            cores1=after[2], radii=self.cores.radii, core_is_arm=self.cores.is_arm, meets_arms=self.meets_arms,
+            contacts=self.contacts, clearances=self.clearances, pins0=self.pins, pins1=pins)
         kernels.advance(self.sheet, self.constraints, body, self.physics, self.track.substeps)
         self.body, self.pins = after, pins
 
@@ -287,11 +301,22 @@ class _Cloth:
         return shown.astype(np.float32)
 
     def _body(self, matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Sample positions [B 3], their normals [B 3] and capsule ends [K 2 3] under skinning matrices."""
-        return *self.samples.at(matrices), self.cores.at(matrices)
+        """Positions [B 3] and normals [B 3] of body samples and the garments under this one, and capsule ends [K 2 3]
+        under skinning matrices."""
+        points, normals = self.samples.at(matrices)
+        for cloth in self.under:
+            below = np.empty_like(cloth.sheet.positions)
+            kernels.vertex_normals(cloth.sheet.positions, cloth.garment.mesh.faces, below)
+            points, normals = np.concatenate([points, cloth.sheet.positions]), np.concatenate([normals, below])
+        return points, normals, self.cores.at(matrices)
 
     def _find_contacts(self, positions: np.ndarray, samples: np.ndarray) -> None:
-        self.contacts[:] = self.samples.nearest(positions, samples=samples, is_arm=self.is_arm, radius=SEARCH_RADIUS)
+        kernels.nearest_samples(positions, self.meets_arms, samples, self.is_arm, SEARCH_RADIUS, self.contacts)
+
+
+def _meets_arms(garment: Garment, avatar: Avatar) -> np.ndarray:
+    """Boolean [V]: vertices that arms push."""
+    return (arm_share(garment.mesh, avatar.rig) > 0.3) | garment.meets_arms
 
 
 def _constraints(garment: Garment, config: ClothConfig) -> kernels.Constraints:

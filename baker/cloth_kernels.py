@@ -57,6 +57,10 @@ class Body(NamedTuple):
     cores1: np.ndarray
     radii: np.ndarray
     """[K 2] [m]."""
+    core_is_arm: np.ndarray
+    """Boolean [K]."""
+    meets_arms: np.ndarray
+    """Boolean [V]: vertices that collide with arms."""
     contacts: np.ndarray
     """int32 [V]: nearest surface sample of each cloth vertex, -1 if none is near."""
     clearances: np.ndarray
@@ -284,7 +288,7 @@ def _collide_cores(sheet, body, physics, before, after):
         squared = bx * bx + by * by + bz * bz + 1e-12
         ra, rb = body.radii[c, 0], body.radii[c, 1]
         for i in range(len(x)):
-            if sheet.inverse_masses[i] == 0.0:
+            if sheet.inverse_masses[i] == 0.0 or (body.core_is_arm[c] and not body.meets_arms[i]):
                 continue
             t = ((x[i, 0] - ax) * bx + (x[i, 1] - ay) * by + (x[i, 2] - az) * bz) / squared
             t = min(1.0, max(0.0, t))

@@ -77,7 +77,7 @@ class BodySamples:
 
 @dataclass(frozen=True)
 class Cores:
-    """K tapered capsules inside the legs and the torso: what keeps fast limbs from tunnelling through cloth."""
+    """K tapered capsules inside limbs and torso: what keeps fast limbs from tunnelling through cloth."""
 
     joints: Int[np.ndarray, " K"]
     """Joint that carries each."""
@@ -85,6 +85,8 @@ class Cores:
     """Rest pose [m]."""
     radii: Float[np.ndarray, "K 2"]
     """[m]."""
+    is_arm: Bool[np.ndarray, " K"]
+    """Whether it is in an arm."""
 
     @staticmethod
     def of(avatar: Avatar) -> Cores:
@@ -96,9 +98,10 @@ class Cores:
         free = np.concatenate([g.mesh.vertices[~g.pinned] for g in avatar.garments]).astype(np.float64)
         joints, ends, radii = [], [], []
         for joint in range(rig.joint_count):
-            children = [c for c in np.flatnonzero(np.asarray(rig.parents) == joint) if not arm[c]]
+            children = [c for c in np.flatnonzero(np.asarray(rig.parents) == joint) if arm[c] == arm[joint]]
             flesh = body.vertices[owner == joint].astype(np.float64)
-            if arm[joint] or not children or len(flesh) < 12:
+            # Of the arms the long bones alone: a hand's fan of children is no capsule.
+            if not children or len(flesh) < 12 or (arm[joint] and len(children) > 1):
                 continue
             # Between the two children of a hub (hips), else along the bone.
             segment = origins[children[:2]] if len(children) >= 2 else np.stack([origins[joint], origins[children[0]]])
@@ -106,7 +109,7 @@ class Cores:
             if radius is not None:
                 joints.append(joint), ends.append(segment), radii.append(radius)
         return Cores(joints=np.array(joints, np.int64), ends=np.array(ends, np.float64).reshape(-1, 2, 3),
-                     radii=np.array(radii, np.float64).reshape(-1, 2))
+                     radii=np.array(radii, np.float64).reshape(-1, 2), is_arm=arm[np.array(joints, np.int64)])
 
     def at(self, matrices: Float[np.ndarray, "J 4 4"]) -> Float[np.ndarray, "K 2 3"]:
         """Their ends under skinning matrices."""
