@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup system outside demo test check bench gpu-check clean
+.PHONY: setup system outside demo test check web bench gpu-check clean
 
 setup: $(VENV)/installed
 
@@ -42,6 +42,10 @@ check: setup system outside
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/python -m pytest
+
+# The committed three.js module of the web export, after a change in export_formats/web.
+web: outside
+	$(OUTSIDE)/node_modules/.bin/vite build --config export_formats/web/spark/vite.config.mjs
 
 bench: setup
 	$(BIN)/ani3d bench raster --gate

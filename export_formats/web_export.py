@@ -1,7 +1,9 @@
-"""A web page that plays the bundle itself: WebGL 2, no library, no build step.
+"""A web page that plays the bundle itself: WebGL 2, no library, no build step; and a module for three.js scenes.
 
 The folder holds `index.html` with the player's modules and the bundle, for any static server, and `standalone.html`,
 the same in one file that opens by double-click. Sources in `export_formats/web`; they are copied as they are.
+`ani3d-spark.js` puts the bundle into a three.js scene that Spark draws; `three.html` shows how. It is built from the
+same sources (`make web`) and committed, so that nobody who exports needs Node.
 """
 
 from __future__ import annotations
@@ -19,13 +21,16 @@ from export_formats.player_bundle import FILE, write_player_bundle
 from runtime.types import Bundle
 
 SOURCES = Path(__file__).parent / "web"
-MODULES = ("constants.js", "archive.js", "bundle.js", "motion.js", "camera.js", "renderer.js", "player.js", "main.js")
+MODULES = ("constants.js", "archive.js", "bundle.js", "motion.js", "camera.js", "pose_textures.js", "renderer.js",
+           "player.js", "main.js")
 """The player's modules, each after those it imports."""
 WORKER = "sort_worker.js"
 PAGE = "index.html"
+SPARK_FILES = ("built/ani3d-spark.js", "spark/ani3d-spark.d.ts", "spark/three.html")
+"""The module for three.js with Spark, its types, and a page that uses it."""
 STANDALONE = "standalone.html"
 
-_OWNED = r"index\.html|standalone\.html|avatar\.ani3d|shaders|[a-z_]+\.js"
+_OWNED = r"(index|standalone|three)\.html|avatar\.ani3d|shaders|[a-z_]+\.js|ani3d-spark\.(js|d\.ts)"
 _IMPORT = re.compile(r"^import \{[^}]*\} from \"\./[a-z_]+\.js\";\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=async |function|class|const)", re.MULTILINE)
 _START = re.compile(r"<!-- START -->\n.*<!-- END -->\n", re.DOTALL)
@@ -38,11 +43,14 @@ def write(bundle: Bundle, path: Path, options: ExportOptions) -> Report:
         for name in (*MODULES, WORKER, PAGE):
             shutil.copyfile(SOURCES / name, folder / name)
         shutil.copytree(SOURCES / "shaders", folder / "shaders")
+        for name in SPARK_FILES:
+            shutil.copyfile(SOURCES / name, folder / Path(name).name)
         (folder / STANDALONE).write_text(standalone_page((folder / FILE).read_bytes(), bundle.manifest.name),
                                          encoding="utf-8")
     return Report(path=path, size_bytes=size_of(path), frames=sum(clip.motion.frames for clip in bundle.clips),
                   opens_with=f"a browser: {path.name}/{STANDALONE} by double-click, or {path.name}/ from any web "
-                  f"server (python -m http.server -d {path.name})")
+                  f"server (python -m http.server -d {path.name}); {path.name}/three.html is a three.js scene that "
+                  "uses ani3d-spark.js")
 
 
 def standalone_page(bundle: bytes, name: str) -> str:

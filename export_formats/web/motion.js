@@ -21,9 +21,13 @@ export function bracket(frame, frames) {
 
 /** `T_world_joint inverse(rest)` of every joint at a fractional frame: Float64Array [J 12]. */
 export function skinningMatrices(rig, clip, frame) {
+  return skinFromLocals(rig, jointLocals(rig, clip, frame));
+}
+
+/** Every joint relative to its parent at a fractional frame: Float64Array [J 12]. */
+export function jointLocals(rig, clip, frame) {
   const {before, after, weight} = bracket(frame, clip.frames);
-  const world = new Float64Array(12 * rig.joints);
-  const matrices = new Float64Array(12 * rig.joints);
+  const locals = new Float64Array(12 * rig.joints);
   for (let j = 0; j < rig.joints; j++) {
     const q = slerp(clip.quats, 4 * (before * rig.joints + j), 4 * (after * rig.joints + j), weight);
     const parent = rig.parents[j];
@@ -37,9 +41,21 @@ export function skinningMatrices(rig, clip, frame) {
         turned[4 * c + 3] += (1 - weight) * clip.roots[3 * before + c] + weight * clip.roots[3 * after + c];
       }
     }
-    const joint = parent < 0 ? turned : multiply(world.subarray(12 * parent, 12 * parent + 12), turned);
+    locals.set(turned, 12 * j);
+  }
+  return locals;
+}
+
+/** `T_world_joint inverse(rest)` of every joint, from the joints relative to their parents. */
+export function skinFromLocals(rig, locals) {
+  const world = new Float64Array(12 * rig.joints);
+  const matrices = new Float64Array(12 * rig.joints);
+  for (let j = 0; j < rig.joints; j++) {
+    const local = locals.subarray(12 * j, 12 * j + 12);
+    const parent = rig.parents[j];
+    const joint = parent < 0 ? local : multiply(world.subarray(12 * parent, 12 * parent + 12), local);
     world.set(joint, 12 * j);
-    matrices.set(multiply(joint, inverse(rest)), 12 * j);
+    matrices.set(multiply(joint, inverse(rig.rest.subarray(16 * j, 16 * j + 12))), 12 * j);
   }
   return matrices;
 }

@@ -1,12 +1,11 @@
 // WebGL2 drawing of a posed figure: a pass that poses every Gaussian, one that blends them in order, one that shows.
 import {InputError} from "./archive.js";
-import {GROUPS} from "./bundle.js";
-import {SPLAT, WEIGHT_ONE} from "./constants.js";
+import {SPLAT} from "./constants.js";
+import {WIDTH, clipTables, figureTables, frameTables, shaderHead} from "./pose_textures.js";
 
 /** Files in shaders/ the renderer is made of. */
-export const SHADERS = ["screen.vert", "pose.frag", "splat.vert", "splat.frag", "present.frag"];
+export const SHADERS = ["screen.vert", "pose.glsl", "pose.frag", "splat.vert", "splat.frag", "present.frag"];
 
-const WIDTH = 1024;
 const ROW_FORMATS = {
   f1: ["R32F", "RED", "FLOAT"], f3: ["RGB32F", "RGB", "FLOAT"], f4: ["RGBA32F", "RGBA", "FLOAT"],
   i1: ["R32I", "RED_INTEGER", "INT"], u1: ["R32UI", "RED_INTEGER", "UNSIGNED_INT"],
@@ -25,8 +24,9 @@ export class Renderer {
     // Half floats keep faint layers that 8 bits round away; without the extension the canvas itself is blended on.
     this.floatTarget = Boolean(gl.getExtension("EXT_color_buffer_float") ||
       gl.getExtension("EXT_color_buffer_half_float"));
+    const pose = sources["pose.frag"].replace('#include "pose.glsl"', sources["pose.glsl"]);
     this.programs = {
-      pose: this._program(sources["screen.vert"], sources["pose.frag"]),
+      pose: this._program(sources["screen.vert"], pose),
       splat: this._program(sources["splat.vert"], sources["splat.frag"]),
       present: this._program(sources["screen.vert"], sources["present.frag"]),
     };
@@ -36,50 +36,24 @@ export class Renderer {
 
   /** Take a bundle's figure to the GPU. */
   setFigure({gaussians, rig}) {
-    const {count, means, quats, logScales, opacities, colors} = gaussians;
-    const packed = new Uint32Array(rig.skinJoints.length);
-    for (let i = 0; i < packed.length; i++) packed[i] = rig.skinJoints[i] << 16 | rig.skinWeights[i];
     this.influences = rig.influences;
-    this.count = count;
-    this._upload("u_means", "f3", means);
-    this._upload("u_quats", "f4", quats);
-    this._upload("u_log_scales", "f3", logScales);
-    this._upload("u_skin", "u1", packed);
-    this._upload("u_colors", "f4", Float32Array.from({length: 4 * count}, (_, i) =>
-      i % 4 === 3 ? opacities[i >> 2] : colors[3 * (i >> 2) + i % 4]));
-    this._makePoseTarget(count);
-    this._makeOrder(count);
+    this.count = gaussians.count;
+    this._uploadAll(figureTables(gaussians, rig));
+    this._makePoseTarget(this.count);
+    this._makeOrder(this.count);
   }
 
   /** Take a clip's residual to the GPU. */
   setClip(clip) {
-    const rows = new Int32Array(this.count).fill(-1);
-    clip.moving.forEach((n, row) => rows[n] = row);
     this.movingCount = clip.moving.length;
-    const means = new Float32Array(9 * Math.max(this.movingCount, 1));
-    GROUPS.forEach((group, g) => {
-      const {mean, texels} = clip.groups[group];
-      means.set(mean, 3 * this.movingCount * g);
-      const name = `u_texels_${group.split("_").at(-1)}`;
-      this._upload(name, texels instanceof Int8Array ? "b3" : "s3", texels, this.textureWidth);
-    });
-    this._upload("u_moving", "i1", rows);
-    this._upload("u_group_means", "f3", means);
+    this._uploadAll(clipTables(clip, this.count));
   }
 
   /** Pose the first Gaussians of the figure: `frame` of {matrices, steps, residual, growth, count}. */
   pose({matrices, steps, residual, growth, count}) {
     const gl = this.gl;
-    const lengths = steps.lists.map((list) => list.length);
-    const joined = new Float32Array(Math.max(lengths.reduce((sum, length) => sum + length, 0), 4));
-    let end = 0;
-    const ends = steps.lists.map((list) => {
-      joined.set(list, end);
-      end += list.length;
-      return end / 4;
-    });
-    this._upload("u_steps", "f4", joined);
-    this._upload("u_joints", "f4", Float32Array.from(matrices));
+    const {tables, ends} = frameTables(matrices, steps);
+    this._uploadAll(tables);
     gl.bindFramebuffer(gl.FRAMEBUFFER, this.poseTarget);
     gl.viewport(0, 0, WIDTH, Math.ceil(count / WIDTH));
     gl.disable(gl.BLEND);
@@ -156,9 +130,7 @@ export class Renderer {
 
   _program(vertex, fragment) {
     const gl = this.gl;
-    const head = "#version 300 es\n" + Object.entries({...SPLAT, WEIGHT_ONE}).map(([name, value]) =>
-      `#define ${name} ${Number.isInteger(value) ? value.toFixed(1) : value}\n`).join("") +
-      `#define WIDTH ${WIDTH}\n#define TEXEL_WIDTH ${this.textureWidth}\n`;
+    const head = `#version 300 es\n${shaderHead(this.textureWidth, SPLAT)}`;
     const program = gl.createProgram();
     for (const [type, text] of [[gl.VERTEX_SHADER, vertex], [gl.FRAGMENT_SHADER, fragment]]) {
       const shader = gl.createShader(type);
@@ -191,8 +163,14 @@ export class Renderer {
     return (name) => uniforms[name];
   }
 
+  _uploadAll(tables) {
+    for (const [name, [kind, values]] of Object.entries(tables)) {
+      this._upload(name, kind, values, name.startsWith("u_texels") ? this.textureWidth : WIDTH);
+    }
+  }
+
   /** A flat array as rows of a texture, remade when its size changes. */
-  _upload(name, kind, values, width = WIDTH) {
+  _upload(name, kind, values, width) {
     const gl = this.gl;
     const [internal, format, type] = ROW_FORMATS[kind].map((key) => gl[key]);
     const channels = Number(kind[1]);

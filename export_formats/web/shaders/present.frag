@@ -1,5 +1,6 @@
 // The blended splats over a flat background.
 precision highp float;
+precision highp sampler2D;
 
 uniform sampler2D u_image;
 uniform vec3 u_background;

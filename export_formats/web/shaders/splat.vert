@@ -1,6 +1,7 @@
 // One quad per Gaussian, in sorted order: projection as runtime/_raster_project.py does it.
 precision highp float;
 precision highp int;
+precision highp sampler2D;
 precision highp usampler2D;
 
 layout(location = 0) in uint a_index;
