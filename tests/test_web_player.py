@@ -39,10 +39,11 @@ def figure(**kind):
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Exports of a basis and of a dense bundle, by name."""
+    """Exports of a basis and of a dense bundle, and of a figure that stands upright, by name."""
     top = tmp_path_factory.mktemp("web")
     web_export.write(figure(), top / "basis", ExportOptions())
     web_export.write(figure(dense=True, texel_type=np.int16), top / "dense", ExportOptions())
+    web_export.write(make_figure(), top / "sides", ExportOptions())
     return top
 
 
@@ -147,6 +148,85 @@ def test_page_plays_scrubs_and_draws_without_errors(folders, tmp_path):
         shown = np.asarray(Image.open(tmp_path / "page.png").convert("RGB"))
         assert shown[:200].std() > 15
         assert page.errors == []
+
+
+@browser
+@pytest.mark.parametrize("size", [(390, 844), (844, 390)], ids=["upright", "on its side"])
+def test_page_is_made_for_a_phone(folders, tmp_path, size):
+    """Fingers turn and zoom; at most four pixels for each of the page's; all controls in view, none on the figure."""
+    with serve(folders) as address, Page(f"{address}sides/", size=size, phone=True) as page:
+        page.evaluate("ready.then(() => player.pause())")
+        assert page.evaluate("[innerWidth, devicePixelRatio, canvas.width, canvas.height]") == [
+            size[0], 3, 2 * size[0], 2 * size[1]]
+        page.touch([(200, 150)], [(180, 150)], [(150, 150)])
+        assert page.evaluate("player.orbit.azimuth") == pytest.approx(50 * 0.008)
+        page.touch([(150, 150), (250, 150)], [(150, 150), (350, 150)])
+        assert page.evaluate("player.orbit.distance") == pytest.approx(framing.DISTANCE / 2)
+        page.touch([(150, 150), (350, 150)], [(200, 150), (220, 150)], [(200, 150), (220, 150)])
+        assert page.evaluate("player.orbit.distance") > framing.DISTANCE
+        boxes = page.evaluate("""["bar", "play", "time", "speed", "detail", "residual"].map((id) => {
+            const {left, right, top, bottom} = document.getElementById(id).getBoundingClientRect();
+            return [left, right, top, bottom]; })""")
+        for left, right, top, bottom in boxes:
+            assert 0 <= left < right <= size[0] and 0 <= top < bottom <= size[1] and bottom - top >= 40
+        assert boxes[0][2] > 0.75 * size[1]
+        # Feet above the bar.
+        page.evaluate("Object.assign(player.orbit, {azimuth: 0, distance: 3.2}); player.refresh()")
+        page.wait_until("player._order && !player._running && !player._sorting")
+        page.screenshot(tmp_path / "phone.png")
+        from PIL import Image
+
+        shown = np.asarray(Image.open(tmp_path / "phone.png").convert("RGB")).astype(int)
+        bar = int(3 * boxes[0][2])
+        assert np.abs(shown[bar - 9] - 128).max() <= 2 and shown[:bar].std() > 10
+        assert page.errors == []
+
+
+@browser
+def test_gpu_taken_away_and_given_back(page, folders):
+    """As phones do with pages in the background."""
+    before = frame(page, 0.11)
+    page.evaluate("""(async () => {
+        const lose = player.renderer.gl.getExtension("WEBGL_lose_context");
+        const heard = (name) => new Promise((resume) => player.canvas.addEventListener(name, resume, {once: true}));
+        const [lost, restored] = [heard("webglcontextlost"), heard("webglcontextrestored")];
+        lose.loseContext();
+        await lost;
+        player.play();
+        await new Promise((resume) => setTimeout(resume, 50));
+        lose.restoreContext();
+        await restored;
+        player.pause();
+    })()""")
+    assert np.array_equal(frame(page, 0.11), before)
+    assert page.errors == []
+
+
+@browser
+def test_least_device_that_has_webgl_2_shows_the_same(page, folders):
+    """Textures of 2048 pixels and no float pictures: blended on the 8 bits of the canvas, so to fewer dB."""
+    player = Player(read_bundle(folders / "basis" / "avatar.ani3d"))
+    page.evaluate(f"""(async () => {{
+        const {{getParameter, getExtension}} = WebGL2RenderingContext.prototype;
+        WebGL2RenderingContext.prototype.getParameter = function (name) {{
+          return name === this.MAX_TEXTURE_SIZE ? 2048 : getParameter.call(this, name);
+        }};
+        WebGL2RenderingContext.prototype.getExtension = function (name) {{
+          return name.startsWith("EXT_color_buffer") ? null : getExtension.call(this, name);
+        }};
+        const bytes = new Uint8Array(await (await fetch("{page.address}basis/avatar.ani3d")).arrayBuffer());
+        const {{Player, fetchShaders}} = await import("{page.address}basis/player.js");
+        window.usual = player;
+        window.player = await Player.open(document.createElement("canvas"), bytes,
+          {{shaders: await fetchShaders("{page.address}basis/shaders/"),
+            worker: () => new Worker("{page.address}basis/sort_worker.js")}});
+        Object.assign(WebGL2RenderingContext.prototype, {{getParameter, getExtension}});
+    }})()""")
+    try:
+        assert page.evaluate("[player.renderer.textureWidth, player.renderer.floatTarget]") == [2048, False]
+        assert psnr(frame(page, 0.11, azimuth=1.5), expected(player, 0.11, azimuth=1.5)) >= 45
+    finally:
+        page.evaluate("window.player = usual; 0")
 
 
 @browser

@@ -1,8 +1,11 @@
 // An orbit camera, OpenCV axes (runtime/cameras.py). Azimuth 0 looks at the figure's front (+Z).
 import {FRAMING} from "./constants.js";
 
-/** A camera {width, height, fx, fy, cx, cy, view}: `view` is T_camera_world, 12 numbers, row major. */
-export function orbitCamera(target, {azimuth, elevation, distance}, width, height) {
+/**
+ * A camera {width, height, fx, fy, cx, cy, view}: `view` is T_camera_world, 12 numbers, row major.
+ * The figure stands above the lowest `covered` pixels, which something else covers.
+ */
+export function orbitCamera(target, {azimuth, elevation, distance}, width, height, covered = 0) {
   const direction = [Math.sin(azimuth) * Math.cos(elevation), Math.sin(elevation),
     Math.cos(azimuth) * Math.cos(elevation)];
   const eye = direction.map((d, c) => target[c] + distance * d);
@@ -13,8 +16,9 @@ export function orbitCamera(target, {azimuth, elevation, distance}, width, heigh
   const view = [right, down, forward].flatMap((row) =>
     [...row, -(row[0] * eye[0] + row[1] * eye[1] + row[2] * eye[2])]);
   // A narrow (phone) picture keeps the figure's width in view, a wide one its height.
-  const focal = 0.5 * Math.min(height, 1.75 * width) / Math.tan(0.5 * FRAMING.FOV_Y);
-  return {width, height, fx: focal, fy: focal, cx: width / 2, cy: height / 2, view};
+  const free = Math.max(height - covered, height / 2);
+  const focal = 0.5 * Math.min(free, 1.75 * width) / Math.tan(0.5 * FRAMING.FOV_Y);
+  return {width, height, fx: focal, fy: focal, cx: width / 2, cy: free / 2, view};
 }
 
 function cross(a, b) {

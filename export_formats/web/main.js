@@ -13,6 +13,7 @@ export async function start(bytes, resources, source) {
     player.play();
     find("message").hidden = true;
     find("bar").hidden = false;
+    window.onresize();
     return player;
   } catch (error) {
     explain(error);
@@ -64,7 +65,11 @@ function wire(player, resources) {
     find("clock").textContent = `${player.time.toFixed(2)} s`;
   };
   player.onerror = explain;
-  window.onresize = () => player.refresh();
+  window.onresize = () => {
+    // In a tall window the picture's width decides the figure's size; the bar lies below its feet.
+    player.covered = innerHeight - find("bar").getBoundingClientRect().top;
+    player.refresh();
+  };
   window.onkeydown = (event) => {
     if (event.code === "Space" && event.target === document.body) play.onclick();
   };

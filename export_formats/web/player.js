@@ -31,6 +31,8 @@ export class Player {
     this.loop = true;
     this.residual = true;
     this.follow = true;
+    // Lowest part of the canvas that a page's controls cover [CSS px].
+    this.covered = 0;
     this.playing = false;
     this.count = bundle.gaussians.count;
     this.onframe = () => {};
@@ -50,6 +52,14 @@ export class Player {
       this._waiting.delete(data.id);
     };
     this.setClip(0);
+    // Phones take the GPU away from pages in the background.
+    canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
+    canvas.addEventListener("webglcontextrestored", () => {
+      renderer.restore();
+      renderer.setFigure(bundle);
+      renderer.setClip(this.clip);
+      this.refresh();
+    });
   }
 
   get duration() {
@@ -102,6 +112,7 @@ export class Player {
 
   _tick(now) {
     this._running = false;
+    if (this.renderer.lost()) return;
     if (this.playing) {
       const passed = this._last === null ? 0 : Math.min((now - this._last) / 1000, 0.25);
       this.time += passed * this.speed;
@@ -110,8 +121,8 @@ export class Player {
       this._last = now;
     }
     if (this.renderer.busy()) return this._start();
-    this._fitCanvas();
-    const frame = this._frame();
+    const scale = this._fitCanvas();
+    const frame = this._frame(this.covered * scale);
     const clip = this.clip;
     if (!this._sorting) {
       this._sorting = true;
@@ -131,7 +142,7 @@ export class Player {
   }
 
   /** Everything a moment's picture depends on but the order. */
-  _frame() {
+  _frame(covered = 0) {
     const {rig} = this.bundle;
     const at = frameAt(this.clip, this.time, this.loop);
     const {before, after, weight} = bracket(at, this.clip.frames);
@@ -141,7 +152,7 @@ export class Player {
     }
     return {matrices: skinningMatrices(rig, this.clip, at), steps: residualSteps(this.clip, at),
       residual: this.residual,
-      camera: orbitCamera(this._target, this.orbit, this.canvas.width, this.canvas.height)};
+      camera: orbitCamera(this._target, this.orbit, this.canvas.width, this.canvas.height, covered)};
   }
 
   /** The order of the first `count` Gaussians at a frame. */
@@ -161,5 +172,6 @@ export class Player {
     const width = Math.max(Math.round(this.canvas.clientWidth * scale), 1);
     const height = Math.max(Math.round(this.canvas.clientHeight * scale), 1);
     if (this.canvas.width !== width || this.canvas.height !== height) Object.assign(this.canvas, {width, height});
+    return scale;
   }
 }

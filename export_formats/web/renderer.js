@@ -18,8 +18,13 @@ export class Renderer {
     const gl = canvas.getContext("webgl2",
       {alpha: false, antialias: false, depth: false, powerPreference: "high-performance"});
     if (!gl) throw new InputError("This browser offers no WebGL 2; use a current Chrome, Edge, Firefox or Safari");
-    this.gl = gl;
-    this.canvas = canvas;
+    Object.assign(this, {gl, canvas, sources});
+    this.restore();
+  }
+
+  /** Make everything anew, as on a context that was lost; the figure and the clip are to be set again. */
+  restore() {
+    const {gl, sources} = this;
     this.textureWidth = Math.min(gl.getParameter(gl.MAX_TEXTURE_SIZE), 8192);
     // Half floats keep faint layers that 8 bits round away; without the extension the canvas itself is blended on.
     this.floatTarget = Boolean(gl.getExtension("EXT_color_buffer_float") ||
@@ -32,6 +37,7 @@ export class Renderer {
     };
     this.empty = gl.createVertexArray();
     this.textures = {};
+    this.fence = this.poseTarget = this.quads = this.orderBuffer = this.image = this.imageTarget = null;
   }
 
   /** Take a bundle's figure to the GPU. */
@@ -68,10 +74,15 @@ export class Renderer {
     gl.drawArrays(gl.TRIANGLES, 0, 3);
   }
 
+  /** Whether the context is gone until the browser gives it back. */
+  lost() {
+    return this.gl.isContextLost();
+  }
+
   /** Whether the picture last asked for is still being drawn: a slow device must not be given another. */
   busy() {
     const gl = this.gl;
-    if (!this.fence || gl.isContextLost()) return false;
+    if (!this.fence) return false;
     if (gl.clientWaitSync(this.fence, 0, 0) === gl.TIMEOUT_EXPIRED) return true;
     gl.deleteSync(this.fence);
     this.fence = null;

@@ -41,7 +41,8 @@ class PageError(RuntimeError):
 class Page:
     """One page of one browser; a context manager that ends the browser. `errors` collects uncaught exceptions."""
 
-    def __init__(self, url: str, *, size: tuple[int, int] = (480, 832), seconds: float = 180.0) -> None:
+    def __init__(self, url: str, *, size: tuple[int, int] = (480, 832), seconds: float = 180.0,
+                 phone: bool = False) -> None:
         self.errors: list[str] = []
         self.address = url
         self._seconds, self._buffer, self._last = seconds, b"", 0
@@ -61,8 +62,11 @@ class Page:
             self._session = self._call("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
             self._call("Runtime.enable")
             self._call("Page.enable")
+            # A phone: three pixels to each of the page's, a viewport as its meta tag says, fingers instead of a mouse.
             self._call("Emulation.setDeviceMetricsOverride",
-                       {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False})
+                       {"width": size[0], "height": size[1], "deviceScaleFactor": 3 if phone else 1, "mobile": phone})
+            if phone:
+                self._call("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 5})
             self._call("Page.navigate", {"url": url})
             # "complete" comes after deferred scripts (modules) have run.
             self.wait_until("document.readyState == 'complete' && location.href != 'about:blank'")
@@ -77,6 +81,14 @@ class Page:
         if "exceptionDetails" in answer:
             raise PageError(answer["exceptionDetails"].get("exception", {}).get("description", str(answer)))
         return answer["result"].get("value")
+
+    def touch(self, *moments: list[tuple[float, float]]) -> None:
+        """Fingers put down where the first moment says, moved through the others, lifted."""
+        for index, points in enumerate(moments):
+            self._call("Input.dispatchTouchEvent", {
+                "type": "touchMove" if index else "touchStart",
+                "touchPoints": [{"x": x, "y": y, "id": finger} for finger, (x, y) in enumerate(points)]})
+        self._call("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
     def screenshot(self, path: Path) -> None:
         """Write what the page shows as a PNG."""
