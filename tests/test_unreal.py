@@ -8,18 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from asymmetric_figure import make_figure, with_driven_clip
-from engine_checks import (
-    KINDS,
-    TIMES,
-    Dumped,
-    Gpu,
-    check_joints,
-    check_posed,
-    check_read,
-    check_refusals,
-    write_bundles,
-)
+from engine_checks import CoreContract, Dumped, Gpu, shown, write_bundles
 from gl_context import software_gl
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,13 +17,11 @@ from outside.unreal.typecheck import check
 from sample_bundle import make_bundle
 
 from export_formats import ExportOptions, unreal_export
-from runtime import archive, bundle_blocks, framing
+from runtime import archive, bundle_blocks, framing, stage_reference
 from runtime import bundle as bundle_file
-from runtime.bundle import read_bundle, write_bundle
+from runtime.bundle import read_bundle
 from runtime.cameras import orbit_camera
 from runtime.compositing import composite
-from runtime.lod import level_of_detail
-from runtime.player import Player
 from runtime.raster import render
 
 PLUGIN = unreal_export.SOURCES / "Ani3D"
@@ -62,59 +49,9 @@ def bundles(tmp_path_factory):
     return write_bundles(tmp_path_factory.mktemp("bundles"))
 
 
-@pytest.fixture(scope="module")
-def dumped(program, bundles, tmp_path_factory):
-    """Dumps of all Gaussians of every kind."""
-    folder = tmp_path_factory.mktemp("dumped")
-    return {kind: Dumped(program, path, folder / kind) for kind, path in bundles.items()}
-
-
 @compiler
-@pytest.mark.parametrize("kind", KINDS)
-def test_core_reads_a_bundle_as_python_does(kind, bundles, dumped):
-    bundle = read_bundle(bundles[kind])
-    check_read(dumped[kind], bundle)
-    name, joint, clip, duration, reach = dumped[kind].done.stdout.split("|")
-    assert (name, joint, clip, float(duration)) == ("random person", "joint 1", "wave", 12 / 30.0)
-    farthest = np.linalg.norm(bundle.gaussians.means - bundle.rig.T_world_joint_rest[0, :3, 3], axis=1).max()
-    assert float(reach) == pytest.approx(2 * farthest + 0.1, rel=1e-5)
-
-
-@compiler
-@pytest.mark.parametrize("kind", KINDS)
-def test_core_poses_as_the_player_does(kind, bundles, dumped):
-    player = Player(read_bundle(bundles[kind]))
-    for i, time in enumerate(TIMES):
-        check_posed(dumped[kind], f"time{i}_", player.gaussians_at(time))
-        check_joints(dumped[kind], f"time{i}_", player, time)
-
-
-@compiler
-def test_core_levels_of_detail_rigid_skinning_and_held_ends(program, bundles, tmp_path):
-    bundle = read_bundle(bundles["basis"])
-    part = Dumped(program, bundles["basis"], tmp_path / "part", count=101)
-    for i, time in enumerate(TIMES):
-        check_posed(part, f"time{i}_", Player(level_of_detail(bundle, 101)).gaussians_at(time))
-    times = (-0.2, 0.11, 7.0)
-    rigid = Dumped(program, bundles["basis"], tmp_path / "rigid", residual=False, loop=False, times=times)
-    looped = Dumped(program, bundles["basis"], tmp_path / "loop", times=times)
-    for i, time in enumerate(times):
-        check_posed(rigid, f"time{i}_", Player(bundle).gaussians_at(time, residual=False, loop=False))
-        check_posed(looped, f"time{i}_", Player(bundle).gaussians_at(time))
-
-
-@compiler
-def test_core_reads_past_a_pose_residual(program, tmp_path):
-    write_bundle(with_driven_clip(make_figure()), tmp_path / "driven.ani3d")
-    bundle = read_bundle(tmp_path / "driven.ani3d")
-    dump = Dumped(program, tmp_path / "driven.ani3d", tmp_path / "out", count=bundle.gaussians.count)
-    check_read(dump, bundle)
-    check_posed(dump, "time1_", Player(bundle).gaussians_at(TIMES[1]))
-
-
-@compiler
-def test_core_refuses_damaged_files_in_one_line(program, bundles, tmp_path):
-    check_refusals(program, bundles["basis"], tmp_path)
+class TestCore(CoreContract):
+    """The C++ core under the sanitisers."""
 
 
 @compiler
@@ -184,32 +121,58 @@ def shaders(tmp_path_factory):
 
 @compiler
 @shader
-def test_shaders_pose_sort_and_draw_as_the_cpu_renderer_does(shaders, bundles, dumped):
-    bundle = read_bundle(bundles["dense"])
-    player = Player(bundle)
+def test_shaders_pose_sort_and_draw_as_the_cpu_renderer_does(shaders, program, bundles, tmp_path):
+    bundle = read_bundle(bundles["two"])
+    # The second clip, in the fade of its loop, gives way to the first.
+    text, moment = shown(bundle, 1, 1.1, over=(0, 0.07, 0.25))
+    dump = Dumped(program, bundles["two"], tmp_path / "out", times=[text])
     stages = [hlsl.to_glsl(shaders / "Ani3DDraw.usf", entry, stage)
               for entry, stage in (("SplatVert", "vert"), ("SplatFrag", "frag"))]
-    camera = orbit_camera(player.target_at(TIMES[2]), azimuth=0.7, elevation=framing.ELEVATION,
+    target = stage_reference.pose(bundle, moment).root_translations[0] + bundle.rig.T_world_joint_rest[0, :3, 3]
+    camera = orbit_camera(target.astype(np.float64), azimuth=0.5, elevation=framing.ELEVATION,
                           distance=framing.DISTANCE, fov_y=framing.FOV_Y, size=SIZE)
-    posed = player.gaussians_at(TIMES[2])
+    posed = stage_reference.gaussians_at(bundle, moment)
     with software_gl() as context:
-        gpu = Gpu(context, dumped["dense"], shaders / "Ani3D.usf")
-        gpu.pose("time2_", bundle, camera)
+        gpu = Gpu(context, dump, shaders / "Ani3D.usf")
+        gpu.pose("time0_", bundle, camera)
         gpu.check_posed(posed)
         gpu.check_order()
         # OpenGL counts a target's rows from below, Unreal from above: the rectangle of the depth is turned over.
         picture = gpu.draw(stages, {"SplatPinhole": (camera.fx, camera.fy, camera.cx, camera.cy),
-                                    "TargetRect": (0, 0, *SIZE), "DepthRect": (0, 1, 1, -1)}, SIZE)
+                                    "SplatOrthographic": 0.0, "TargetRect": (0, 0, *SIZE),
+                                    "DepthRect": (0, 1, 1, -1)}, SIZE)[0]
     half = SIZE[1] // 2
     expected = composite(render(posed, camera).rgba, (0.5,) * 3).astype(float)
-    shown = composite(picture, (0.5,) * 3).astype(float)
+    drawn = composite(picture, (0.5,) * 3).astype(float)
     assert expected[:half].std() > 10 and expected[half:].std() > 10
-    assert np.mean((shown[:half] - expected[:half]) ** 2) < 255 ** 2 / 10 ** 5.5
+    assert np.mean((drawn[:half] - expected[:half]) ** 2) < 255 ** 2 / 10 ** 5.5
     assert (picture[half:] == 0).all(), "the wall hides nothing"
 
 
 @compiler
-@pytest.mark.parametrize("minor", (4, 5))
+@pytest.mark.parametrize("orthographic", [False, True])
+def test_the_lens_puts_points_where_unreals_projection_does(program, tmp_path, orthographic):
+    # An off-centre projection as Unreal's are: row vectors, z forward, reversed depth.
+    projection = np.zeros((4, 4))
+    projection[0, 0], projection[1, 1] = (0.004, 0.003) if orthographic else (1.7, 1.2)
+    if orthographic:
+        projection[3] = (0.1, -0.2, 1.0, 1.0)
+        projection[2, 2] = -1e-4
+    else:
+        projection[2] = (0.1, -0.2, 0.0, 1.0)
+        projection[3, 2] = 10.0
+    (tmp_path / "in").write_bytes(np.array([*projection.ravel(), *SIZE, orthographic]).astype("<f8").tobytes())
+    subprocess.run([*program, "lens", str(tmp_path / "in"), str(tmp_path / "out")], check=True)
+    fx, fy, cx, cy = np.frombuffer((tmp_path / "out").read_bytes(), "<f4")
+    for right, down, ahead in ((0.3, -0.2, 2.0), (-0.7, 0.5, 3.1)):
+        clip = np.array([100 * right, -100 * down, 100 * ahead, 1]) @ projection
+        pixel = ((clip[0] / clip[3] + 1) / 2 * SIZE[0], (1 - clip[1] / clip[3]) / 2 * SIZE[1])
+        along = 1.0 if orthographic else ahead
+        np.testing.assert_allclose((fx * right / along + cx, fy * down / along + cy), pixel, rtol=1e-5)
+
+
+@compiler
+@pytest.mark.parametrize("minor", (4, 6))
 def test_unreal_facing_sources_compile_against_the_signatures_they_use(tmp_path, minor):
     assert check(PLUGIN, tmp_path, minor=minor) == ""
 
@@ -237,7 +200,7 @@ def test_export_is_a_complete_plugin(tmp_path):
     renderer = (plugin / "Source/Ani3D/Private/Ani3DRenderer.cpp").read_text()
     entries = re.findall(r'"/Plugin/Ani3D/Private/(\w+\.usf)", "(\w+)"', renderer)
     texts = "".join(file.read_text() for file in (plugin / "Shaders" / "Private").iterdir())
-    assert len(entries) == 8
+    assert len(entries) == 9
     assert all((plugin / "Shaders" / "Private" / file).exists() and f" {entry}(" in texts for file, entry in entries)
     assert read_bundle(tmp_path / "out" / "avatar.ani3d").gaussians.count == 20
 

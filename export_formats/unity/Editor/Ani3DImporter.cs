@@ -7,7 +7,7 @@ using UnityEngine;
 namespace Ani3D.Editor
 {
     /// <summary>Imports .ani3d files: an Ani3DAsset, and a GameObject to drag into a scene.</summary>
-    [ScriptedImporter(1, "ani3d")]
+    [ScriptedImporter(2, "ani3d")]
     public sealed class Ani3DImporter : ScriptedImporter
     {
         public override void OnImportAsset(AssetImportContext context)
@@ -50,6 +50,7 @@ namespace Ani3D.Editor
             Ani3DBones.Write(player.transform, bones, rig.Rest);
             Undo.RecordObject(player, "Make bones");
             player.bones = bones;
+            EditorUtility.SetDirty(player);
         }
     }
 }

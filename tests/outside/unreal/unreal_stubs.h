@@ -49,6 +49,7 @@ template <typename T> struct TArray
     T* GetData() { return nullptr; }
     int32 Num() const { return 0; }
     void Reset() {}
+    template <typename P> void Sort(const P& p) { (void)sizeof(p(**GetData(), **GetData())); }
     void SetNumUninitialized(int32) {}
     int32 Add(const T&) { return 0; }
     int32 Remove(const T&) { return 0; }
@@ -74,6 +75,7 @@ template <typename T, ESPMode M = ESPMode::ThreadSafe> struct TSharedPtr
     T* operator->() const { return nullptr; }
     T& operator*() const { return *operator->(); }
     bool IsValid() const { return true; }
+    T* Get() const { return nullptr; }
     TSharedRef<T, M> ToSharedRef() const { return {}; }
     bool operator!=(const TSharedPtr&) const { return false; }
 };
@@ -98,7 +100,8 @@ struct FMath
     static float FloorToFloat(float v) { return v; }
     static int32 DivideAndRoundUp(int32 a, int32) { return a; }
 };
-struct FVector { FVector() {} FVector(double, double, double) {} };
+struct FVector4 { double X, Y, Z, W; };
+struct FVector { FVector() {} FVector(double, double, double) {} explicit FVector(const FVector4&) {} };
 struct FVector2f { FVector2f(float, float) {} FVector2f() {} };
 struct FVector4f { FVector4f(float, float, float, float) {} FVector4f() {} };
 struct FUintVector4 { FUintVector4(uint32, uint32, uint32, uint32) {} FUintVector4() {} };
@@ -110,6 +113,7 @@ struct FMatrix
     double M[4][4];
     static const FMatrix Identity;
     double GetMaximumAxisScale() const { return 1; }
+    FVector4 TransformPosition(const FVector&) const { return {}; }
 };
 struct FTransform
 {
@@ -119,7 +123,26 @@ struct FTransform
 
 class UClass;
 enum EObjectFlags { RF_NoFlags };
-class UObject { public: FString GetName() const { return {}; } };
+class UObject
+{
+public:
+    virtual ~UObject() {}
+    FString GetName() const { return {}; }
+    virtual void PostLoad() {}
+    virtual void BeginDestroy() {}
+};
+enum class EAsyncExecution { ThreadPool };
+template <typename T> struct TFuture
+{
+    TFuture() {}
+    TFuture(TFuture&&) {}
+    TFuture(const TFuture&) = delete;
+    TFuture& operator=(TFuture&&) { return *this; }
+    bool IsValid() const { return true; }
+    bool IsReady() const { return true; }
+    const T& Get() const { return *static_cast<const T*>(nullptr); }
+};
+template <typename C> auto Async(EAsyncExecution, C&& callable) -> TFuture<decltype(callable())> { return {}; }
 template <typename T> T* NewObject(UObject*, UClass*, FName, EObjectFlags) { return new T; }
 class FSceneInterface;
 class UWorld { public: FSceneInterface* Scene; bool IsGameWorld() const { return true; } };
@@ -185,6 +208,7 @@ typedef FRDGTexture* FRDGTextureRef;
 struct FRDGBufferDesc { static FRDGBufferDesc CreateStructuredDesc(uint32, uint32) { return {}; } };
 struct FRDGEventName { FRDGEventName(const TCHAR*) {} };
 #define RDG_EVENT_NAME(name) FRDGEventName(name)
+#define RDG_EVENT_SCOPE(builder, name) FRDGEventName Scope(name); (void)builder
 enum class ERDGPassFlags { Raster };
 class FRDGBuilder
 {
@@ -212,9 +236,11 @@ struct FViewMatrices
 };
 enum class ERenderTargetLoadAction { ELoad };
 class FSceneViewFamily { public: FSceneInterface* Scene; };
+struct FConvexVolume { bool IntersectSphere(const FVector&, const float&) const { return true; } };
 class FSceneView
 {
 public:
+    FConvexVolume ViewFrustum;
     const FSceneViewFamily* Family;
     FViewMatrices ViewMatrices;
     TUniformBufferRef<FViewUniformShaderParameters> ViewUniformBuffer;

@@ -22,14 +22,16 @@ namespace Ani3D.Core
         }
 
         /// <summary>
-        /// fx, fy, cx, cy [px, y down] of a perspective projection as Unity's Camera.projectionMatrix has it.
+        /// fx, fy, cx, cy, y down, of a projection as Unity's Camera.projectionMatrix has it: in pixels of a perspective
+        /// camera, in pixels per metre of an orthographic one.
         /// </summary>
-        public static void Pinhole(double[] projection, int width, int height, float[] pinhole)
+        public static void Pinhole(double[] projection, int width, int height, bool orthographic, float[] pinhole)
         {
+            double x = orthographic ? projection[3] : -projection[2], y = orthographic ? -projection[7] : projection[6];
             pinhole[0] = (float)(0.5 * width * projection[0]);
             pinhole[1] = (float)(0.5 * height * projection[5]);
-            pinhole[2] = (float)(0.5 * width * (1 - projection[2]));
-            pinhole[3] = (float)(0.5 * height * (1 + projection[6]));
+            pinhole[2] = (float)(0.5 * width * (1 + x));
+            pinhole[3] = (float)(0.5 * height * (1 + y));
         }
     }
 }

@@ -134,8 +134,18 @@ namespace Ani3D.Core
             int exponent = bits >> 10 & 31, fraction = bits & 1023;
             float size = exponent == 0 ? fraction * 5.9604644775390625e-8f
                 : exponent == 31 ? (fraction != 0 ? float.NaN : float.PositiveInfinity)
-                : (float)((1 + fraction / 1024.0) * Math.Pow(2, exponent - 15));
+                : (1024 + fraction) * HalfSteps[exponent];
             return (bits & 0x8000) != 0 ? -size : size;
+        }
+
+        /// <summary>The last place's worth at each exponent.</summary>
+        static readonly float[] HalfSteps = MakeHalfSteps();
+
+        static float[] MakeHalfSteps()
+        {
+            var steps = new float[31];
+            for (int exponent = 0; exponent < 31; exponent++) steps[exponent] = (float)Math.Pow(2, exponent - 25);
+            return steps;
         }
     }
 }

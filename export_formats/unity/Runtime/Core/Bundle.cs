@@ -20,6 +20,41 @@ namespace Ani3D.Core
         public float[] Colors;
         /// <summary>[N] as runtime/types.py lists them.</summary>
         public byte[] Labels;
+        double[] areas;
+
+        /// <summary>
+        /// A third of the log of what the first <paramref name="count"/> Gaussians' areas must grow by to cover what all
+        /// of them did: what the two larger log scales of each grow by at that level of detail (BUNDLE.md, Order).
+        /// </summary>
+        public float Growth(int count)
+        {
+            double ratio = Math.Min(areas[Count] / Math.Max(areas[count], 1e-300), (double)Count / count);
+            return (float)(Math.Log(Math.Max(ratio, 1)) / 3);
+        }
+
+        /// <summary>Sums of the first Gaussians' areas, for Growth.</summary>
+        internal void SumAreas()
+        {
+            areas = new double[Count + 1];
+            for (int n = 0; n < Count; n++)
+            {
+                double x = LogScales[3 * n], y = LogScales[3 * n + 1], z = LogScales[3 * n + 2];
+                double area = Math.Exp(Math.Min(x + y + z - Math.Min(x, Math.Min(y, z)), 50)) * Opacities[n];
+                areas[n + 1] = areas[n] + area;
+            }
+        }
+
+        /// <summary>The farthest a Gaussian comes from the root joint [m]: twice the rest pose's reach.</summary>
+        public float Reach(Rig rig)
+        {
+            double farthest = 0;
+            for (int n = 0; n < Count; n++)
+            {
+                double x = Means[3 * n] - rig.Rest[3], y = Means[3 * n + 1] - rig.Rest[7], z = Means[3 * n + 2] - rig.Rest[11];
+                farthest = Math.Max(farthest, x * x + y * y + z * z);
+            }
+            return (float)(2 * Math.Sqrt(farthest) + 0.1);
+        }
     }
 
     /// <summary>J joints and the binding of N Gaussians to them, W influences each.</summary>
@@ -66,8 +101,10 @@ namespace Ani3D.Core
         public uint[] Moving;
         public OffsetTexture DMeans, DRotations, DLogScales;
 
-        /// <summary>Seconds of one loop: each frame is shown for 1 / Fps.</summary>
-        public double Duration => Frames / Fps;
+        public Loop Loop;
+
+        /// <summary>Seconds after which the clip repeats.</summary>
+        public double Duration => Loop.Period / Fps;
     }
 
     /// <summary>A bundle (BUNDLE.md), checked and decoded. Equal to runtime/bundle.py's.</summary>
@@ -153,11 +190,13 @@ namespace Ani3D.Core
             for (int n = 0; n < count; n++) opacities[n] = (float)(1.0 / (1.0 + Math.Exp(-(double)logits[n])));
             var colors = new float[3 * count];
             for (int i = 0; i < colors.Length; i++) colors[i] = Math.Max((float)(0.5 + ShC0 * sh0[i]), 0f);
-            return new Gaussians
+            var gaussians = new Gaussians
             {
                 Count = count, Means = means, Quats = quats, LogScales = logScales, Opacities = opacities,
                 Colors = colors, Labels = labels,
             };
+            gaussians.SumAreas();
+            return gaussians;
         }
 
         static Rig ReadRig(Blocks blocks, Dictionary<char, long> dims, List<object> names, string source)
@@ -214,6 +253,7 @@ namespace Ani3D.Core
             clip.DMeans = ReadTexture($"{prefix}/d_means", "f32", blocks, dims);
             clip.DRotations = ReadTexture($"{prefix}/d_rotations", "f16", blocks, dims);
             clip.DLogScales = ReadTexture($"{prefix}/d_log_scales", "f16", blocks, dims);
+            clip.Loop = Loop.Of(clip);
             return clip;
         }
 

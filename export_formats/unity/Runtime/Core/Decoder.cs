@@ -4,7 +4,7 @@ namespace Ani3D.Core
 {
     /// <summary>
     /// Poses Gaussians on the CPU: what the compute shader does, for devices without one and as its reference.
-    /// Equal to runtime/player.py's gaussians_at within float rounding.
+    /// Equal to runtime/stage_reference.py within float rounding.
     /// </summary>
     public sealed class Decoder
     {
@@ -12,7 +12,7 @@ namespace Ani3D.Core
         public readonly float[] Means, Quats, LogScales;
 
         readonly Bundle bundle;
-        readonly double[] m = new double[12];
+        readonly double[] m = new double[12], scratch = new double[32];
 
         public Decoder(Bundle bundle)
         {
@@ -22,77 +22,78 @@ namespace Ani3D.Core
             LogScales = new float[3 * bundle.Gaussians.Count];
         }
 
-        /// <summary>Pose the first <paramref name="count"/> Gaussians; <paramref name="growth"/> is LevelGrowth's.</summary>
-        public void Decode(Clip clip, Frame frame, int count, bool residual, float growth)
+        /// <summary>Pose the first <paramref name="count"/> Gaussians as a posed sampler says.</summary>
+        public void Decode(Sampler moment, int count, bool residual)
+        {
+            float growth = bundle.Gaussians.Growth(count);
+            for (int l = 0; l < moment.LayerCount; l++) AddLayer(moment, l, count, residual, growth);
+            for (int n = 0; n < count; n++) Skin(moment.Skinning, n);
+        }
+
+        /// <summary>Rest-pose Gaussians with one layer's residual, mixed over the layers below.</summary>
+        void AddLayer(Sampler moment, int l, int count, bool residual, float growth)
         {
             Gaussians rest = bundle.Gaussians;
-            Array.Copy(rest.Means, Means, 3 * count);
-            Array.Copy(rest.Quats, Quats, 4 * count);
-            for (int n = 0; n < count; n++) Grow(rest.LogScales, n, growth);
-            if (residual)
-                for (int row = 0; row < clip.Moving.Length && clip.Moving[row] < count; row++)
-                    AddResidual(clip, frame, row, (int)clip.Moving[row]);
-            for (int n = 0; n < count; n++) Skin(frame.Skinning, n);
-        }
-
-        /// <summary>
-        /// A third of the log of the ratio of all Gaussians' areas to the first <paramref name="count"/>'s: what the two
-        /// larger log scales of each grow by at that level of detail (BUNDLE.md, Order).
-        /// </summary>
-        public static float LevelGrowth(Gaussians gaussians, int count)
-        {
-            double all = 0, first = 0;
-            for (int n = 0; n < gaussians.Count; n++)
+            Layer layer = moment.Layers[l];
+            Clip clip = bundle.Clips[layer.Clip];
+            float share = l == 0 ? 1 : (float)layer.Share;
+            int row = 0;
+            for (int n = 0; n < count; n++)
             {
-                double x = gaussians.LogScales[3 * n], y = gaussians.LogScales[3 * n + 1], z = gaussians.LogScales[3 * n + 2];
-                double area = Math.Exp(Math.Min(x + y + z - Math.Min(x, Math.Min(y, z)), 50)) * gaussians.Opacities[n];
-                all += area;
-                if (n < count) first += area;
+                float x = 0, y = 0, z = 0, sx = 0, sy = 0, sz = 0;
+                Rotation own = Rotation.Read(rest.Quats, 4 * n);
+                if (row < clip.Moving.Length && clip.Moving[row] == n)
+                {
+                    if (residual)
+                    {
+                        int list = Sampler.Lists * l;
+                        Sum(clip.DMeans, moment, list, row, out x, out y, out z);
+                        own = Turn(clip, moment, list, row, layer.Weight) * own;
+                        Sum(clip.DLogScales, moment, list + 3, row, out sx, out sy, out sz);
+                    }
+                    row++;
+                }
+                Mix(Means, 3 * n, rest.Means, x, y, z, share);
+                int thinnest = 3 * n;
+                for (int i = 3 * n + 1; i < 3 * n + 3; i++)
+                    if (rest.LogScales[i] < rest.LogScales[thinnest]) thinnest = i;
+                sx += thinnest == 3 * n ? 0 : growth;
+                sy += thinnest == 3 * n + 1 ? 0 : growth;
+                sz += thinnest == 3 * n + 2 ? 0 : growth;
+                Mix(LogScales, 3 * n, rest.LogScales, sx, sy, sz, share);
+                Store(l == 0 ? own : Rotation.Read(Quats, 4 * n).SlerpTo(own, share), n);
             }
-            double ratio = Math.Min(all / Math.Max(first, 1e-300), (double)gaussians.Count / count);
-            return (float)(Math.Log(Math.Max(ratio, 1)) / 3);
         }
 
-        void Grow(float[] rest, int n, float growth)
+        /// <summary>What a layer's two frames turn a Gaussian by.</summary>
+        static Rotation Turn(Clip clip, Sampler moment, int list, int row, double weight)
         {
-            int thinnest = 3 * n;
-            for (int i = 3 * n + 1; i < 3 * n + 3; i++)
-                if (rest[i] < rest[thinnest]) thinnest = i;
-            for (int i = 3 * n; i < 3 * n + 3; i++) LogScales[i] = rest[i] + (i == thinnest ? 0 : growth);
-        }
-
-        void AddResidual(Clip clip, Frame frame, int row, int n)
-        {
-            Sum(clip.DMeans, frame, 0, row, out float x, out float y, out float z);
-            Means[3 * n] += x;
-            Means[3 * n + 1] += y;
-            Means[3 * n + 2] += z;
-            Sum(clip.DLogScales, frame, 3, row, out x, out y, out z);
-            LogScales[3 * n] += x;
-            LogScales[3 * n + 1] += y;
-            LogScales[3 * n + 2] += z;
-            Sum(clip.DRotations, frame, 1, row, out x, out y, out z);
+            Sum(clip.DRotations, moment, list + 1, row, out float x, out float y, out float z);
             Rotation turn = Rotation.FromRotationVector(x, y, z);
-            if (frame.Turn > 0)
-            {
-                Sum(clip.DRotations, frame, 2, row, out x, out y, out z);
-                turn = turn.SlerpTo(Rotation.FromRotationVector(x, y, z), frame.Turn);
-            }
-            Store(turn * Rotation.Read(Quats, 4 * n), n);
+            if (weight == 0) return turn;
+            Sum(clip.DRotations, moment, list + 2, row, out x, out y, out z);
+            return turn.SlerpTo(Rotation.FromRotationVector(x, y, z), (float)weight);
+        }
+
+        static void Mix(float[] values, int at, float[] rest, float x, float y, float z, float share)
+        {
+            values[at] = (1 - share) * values[at] + share * (rest[at] + x);
+            values[at + 1] = (1 - share) * values[at + 1] + share * (rest[at + 1] + y);
+            values[at + 2] = (1 - share) * values[at + 2] + share * (rest[at + 2] + z);
         }
 
         /// <summary>mean + sum of the steps of one list.</summary>
-        static void Sum(OffsetTexture texture, Frame frame, int list, int row, out float x, out float y, out float z)
+        static void Sum(OffsetTexture texture, Sampler moment, int list, int row, out float x, out float y, out float z)
         {
             x = texture.Mean[3 * row];
             y = texture.Mean[3 * row + 1];
             z = texture.Mean[3 * row + 2];
-            for (int i = list == 0 ? 0 : frame.Ends[list - 1]; i < frame.Ends[list]; i++)
+            for (int i = list == 0 ? 0 : moment.Ends[list - 1]; i < moment.Ends[list]; i++)
             {
-                long texel = ((long)frame.Steps[4 * i + 3] * texture.Mean.Length) + 3 * row;
-                x += frame.Steps[4 * i] * texture.Texels[texel];
-                y += frame.Steps[4 * i + 1] * texture.Texels[texel + 1];
-                z += frame.Steps[4 * i + 2] * texture.Texels[texel + 2];
+                long texel = (long)moment.Steps[4 * i + 3] * texture.Mean.Length + 3 * row;
+                x += moment.Steps[4 * i] * texture.Texels[texel];
+                y += moment.Steps[4 * i + 1] * texture.Texels[texel + 1];
+                z += moment.Steps[4 * i + 2] * texture.Texels[texel + 2];
             }
         }
 
@@ -110,7 +111,7 @@ namespace Ani3D.Core
             double x = Means[3 * n], y = Means[3 * n + 1], z = Means[3 * n + 2];
             for (int r = 0; r < 3; r++)
                 Means[3 * n + r] = (float)(m[4 * r] * x + m[4 * r + 1] * y + m[4 * r + 2] * z + m[4 * r + 3]);
-            Store(Rotation.Nearest(m) * Rotation.Read(Quats, 4 * n), n);
+            Store(Rotation.Nearest(m, scratch) * Rotation.Read(Quats, 4 * n), n);
         }
 
         void Store(Rotation q, int n)

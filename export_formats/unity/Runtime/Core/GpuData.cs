@@ -5,22 +5,25 @@ namespace Ani3D.Core
     /// <summary>The arrays of Ani3D.compute's buffers, as its names say.</summary>
     public static class GpuData
     {
-        /// <summary>_RestMeans: centre, opacity.</summary>
+        /// <summary>RestMeans: centre, opacity.</summary>
         public static float[] RestMeans(Gaussians gaussians) => Wide(gaussians.Means, n => gaussians.Opacities[n]);
 
-        /// <summary>_RestLogScales: log scales, residual row (-1: rigid).</summary>
-        public static float[] RestLogScales(Gaussians gaussians, Clip clip)
+        /// <summary>RestLogScales: log scales, 0.</summary>
+        public static float[] RestLogScales(Gaussians gaussians) => Wide(gaussians.LogScales, n => 0);
+
+        /// <summary>Rows: each Gaussian's row in the clip's residual, -1 where it is rigid.</summary>
+        public static int[] Rows(Gaussians gaussians, Clip clip)
         {
-            var rows = new float[gaussians.Count];
+            var rows = new int[gaussians.Count];
             for (int n = 0; n < rows.Length; n++) rows[n] = -1;
             for (int row = 0; row < clip.Moving.Length; row++) rows[clip.Moving[row]] = row;
-            return Wide(gaussians.LogScales, n => rows[n]);
+            return rows;
         }
 
-        /// <summary>_Colors: sRGB, opacity.</summary>
+        /// <summary>Colors: sRGB, opacity.</summary>
         public static float[] Colors(Gaussians gaussians) => Wide(gaussians.Colors, n => gaussians.Opacities[n]);
 
-        /// <summary>_Skin: joint in the upper half of each word, weight in the lower.</summary>
+        /// <summary>Skin: joint in the upper half of each word, weight in the lower.</summary>
         public static uint[] Skin(Rig rig)
         {
             var words = new uint[rig.SkinJoints.Length];
@@ -28,7 +31,7 @@ namespace Ani3D.Core
             return words;
         }
 
-        /// <summary>_GroupMeans: M of the centres, M of the rotations, M of the log scales.</summary>
+        /// <summary>GroupMeans: M of the centres, M of the rotations, M of the log scales.</summary>
         public static float[] GroupMeans(Clip clip)
         {
             int rows = clip.Moving.Length;
@@ -39,7 +42,7 @@ namespace Ani3D.Core
             return values;
         }
 
-        /// <summary>_…Texels: one word (8 bit) or two (16 bit) a texel, x lowest.</summary>
+        /// <summary>…Texels: one word (8 bit) or two (16 bit) a texel, x lowest.</summary>
         public static uint[] Texels(OffsetTexture texture)
         {
             int count = texture.Texels.Length / 3;
@@ -57,7 +60,7 @@ namespace Ani3D.Core
             return words;
         }
 
-        /// <summary>_Joints: three rows a joint.</summary>
+        /// <summary>Joints: three rows a joint.</summary>
         public static void Joints(double[] skinning, float[] rows)
         {
             for (int i = 0; i < skinning.Length; i++) rows[i] = (float)skinning[i];
@@ -73,5 +76,49 @@ namespace Ani3D.Core
             }
             return values;
         }
+    }
+
+    /// <summary>All arrays of a figure's buffers; made away from the main thread.</summary>
+    public sealed class GpuFigure
+    {
+        public readonly float[] RestMeans, RestQuats, RestLogScales, Colors;
+        public readonly uint[] SkinWords;
+        public readonly GpuClip[] Clips;
+        public readonly float Reach;
+
+        public GpuFigure(Bundle bundle)
+        {
+            Gaussians gaussians = bundle.Gaussians;
+            RestMeans = GpuData.RestMeans(gaussians);
+            RestQuats = gaussians.Quats;
+            RestLogScales = GpuData.RestLogScales(gaussians);
+            Colors = GpuData.Colors(gaussians);
+            SkinWords = GpuData.Skin(bundle.Rig);
+            Reach = gaussians.Reach(bundle.Rig);
+            Clips = new GpuClip[bundle.Clips.Length];
+            for (int i = 0; i < Clips.Length; i++) Clips[i] = new GpuClip(gaussians, bundle.Clips[i]);
+        }
+    }
+
+    /// <summary>The arrays of a clip's buffers.</summary>
+    public sealed class GpuClip
+    {
+        public readonly int[] Rows;
+        public readonly float[] GroupMeans;
+        public readonly uint[] MeanTexels, RotationTexels, LogScaleTexels;
+        /// <summary>Words a texel of centres, rotations and log scales; 0.</summary>
+        public readonly int[] TexelWords;
+
+        public GpuClip(Gaussians gaussians, Clip clip)
+        {
+            Rows = GpuData.Rows(gaussians, clip);
+            GroupMeans = GpuData.GroupMeans(clip);
+            MeanTexels = GpuData.Texels(clip.DMeans);
+            RotationTexels = GpuData.Texels(clip.DRotations);
+            LogScaleTexels = GpuData.Texels(clip.DLogScales);
+            TexelWords = new[] { Words(clip.DMeans), Words(clip.DRotations), Words(clip.DLogScales), 0 };
+        }
+
+        static int Words(OffsetTexture texture) => texture.WideTexels ? 2 : 1;
     }
 }

@@ -9,26 +9,28 @@ namespace Ani3D
     public static class Ani3DBones
     {
         /// <summary>World-from-joint matrices [J 12] of the core, from transforms below (or near) the player.</summary>
-        public static double[] Read(Transform player, Transform[] bones)
+        public static void Read(Transform player, Transform[] bones, double[] joints)
         {
-            var joints = new double[12 * bones.Length];
+            Matrix4x4 inverse = player.worldToLocalMatrix;
             for (int j = 0; j < bones.Length; j++)
             {
-                Matrix4x4 local = Mirror(player.worldToLocalMatrix * bones[j].localToWorldMatrix);
+                // A bone that was deleted stays where the clip has it.
+                if (bones[j] == null) continue;
+                Matrix4x4 local = Mirror(inverse * bones[j].localToWorldMatrix);
                 for (int i = 0; i < 12; i++) joints[12 * j + i] = local[i / 4, i % 4];
             }
-            return joints;
         }
 
         /// <summary>Move transforms to the core's joints.</summary>
         public static void Write(Transform player, Transform[] bones, double[] joints)
         {
+            Matrix4x4 place = player.localToWorldMatrix;
             for (int j = 0; j < bones.Length; j++)
             {
                 if (bones[j] == null) continue;
                 Matrix4x4 joint = Matrix4x4.identity;
                 for (int i = 0; i < 12; i++) joint[i / 4, i % 4] = (float)joints[12 * j + i];
-                Matrix4x4 world = player.localToWorldMatrix * Mirror(joint);
+                Matrix4x4 world = place * Mirror(joint);
                 bones[j].SetPositionAndRotation(world.GetColumn(3), world.rotation);
             }
         }

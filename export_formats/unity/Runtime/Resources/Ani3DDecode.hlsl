@@ -4,7 +4,7 @@
 #define ANI3D_DECODE
 
 // As in runtime/_raster_project.py, _raster_blend.py, bundle_blocks.py; a test compares them.
-static const float NEAR = 0.01;            // nearest depth drawn [m]
+static const float NEAREST = 0.01;           // nearest depth drawn [m]
 static const float EPS_2D = 0.3;           // added to the projected covariance [px2]
 static const float ALPHA_MIN = 1.0 / 255.0;
 static const float ALPHA_MAX = 0.999;
@@ -82,19 +82,6 @@ float3 UnpackTexel(uint first, uint second, bool wide)
                 : float3(SignExtend(first & 0xff, 8), SignExtend(first >> 8 & 0xff, 8), SignExtend(first >> 16 & 0xff, 8));
 }
 
-#define ANI3D_SUM(NAME, TEXELS, LIST, GROUP, WORDS)                                                        \
-    float3 NAME(uint row)                                                                                  \
-    {                                                                                                      \
-        float3 value = GroupMeans[GROUP * MovingCount + row].xyz;                                          \
-        for (uint i = LIST == 0 ? 0 : ListEnds[max(LIST - 1, 0)]; i < ListEnds[LIST]; i++)                 \
-        {                                                                                                  \
-            float4 s = Steps[i];                                                                           \
-            uint at = ((uint)s.w * MovingCount + row) * WORDS;                                             \
-            value += s.xyz * UnpackTexel(TEXELS[at], TEXELS[at + WORDS - 1], WORDS == 2);                  \
-        }                                                                                                  \
-        return value;                                                                                      \
-    }
-
 struct Posed
 {
     float3 mean;       // [m]
@@ -103,13 +90,27 @@ struct Posed
 };
 
 #ifdef ANI3D_POSE
+// A group's value of a row: its mean and the sum of one list of steps. LIST counts from the layer's first.
+#define ANI3D_SUM(NAME, TEXELS, LIST, GROUP, WORDS)                                                        \
+    float3 NAME(uint row)                                                                                  \
+    {                                                                                                      \
+        float3 value = GroupMeans[GROUP * MovingCount + row].xyz;                                          \
+        for (uint i = LIST == 0 ? FirstStep : ListEnds[max(LIST - 1, 0)]; i < ListEnds[LIST]; i++)         \
+        {                                                                                                  \
+            float4 s = Steps[i];                                                                           \
+            uint at = ((uint)s.w * MovingCount + row) * WORDS;                                             \
+            value += s.xyz * UnpackTexel(TEXELS[at], TEXELS[at + WORDS - 1], WORDS == 2);                  \
+        }                                                                                                  \
+        return value;                                                                                      \
+    }
+
 ANI3D_SUM(SumMeans, MeanTexels, 0, 0, TexelWords.x)
 ANI3D_SUM(SumRotationsBefore, RotationTexels, 1, 1, TexelWords.y)
 ANI3D_SUM(SumRotationsAfter, RotationTexels, 2, 1, TexelWords.y)
 ANI3D_SUM(SumLogScales, LogScaleTexels, 3, 2, TexelWords.z)
 
-// Gaussian n: level of detail, residual in the rest pose, linear blend skinning.
-Posed PoseGaussian(uint n)
+// Gaussian n in the rest pose: level of detail and one layer's residual.
+Posed DecodeGaussian(uint n)
 {
     Posed posed;
     posed.mean = RestMeans[n].xyz;
@@ -119,7 +120,7 @@ Posed PoseGaussian(uint n)
     // The thinnest direction does not grow; the first of equals.
     uint thinnest = rest.x == least ? 0 : (rest.y == least ? 1 : 2);
     posed.log_scale = rest + Growth * float3(thinnest != 0, thinnest != 1, thinnest != 2);
-    int row = (int)RestLogScales[n].w;
+    int row = Rows[n];
     if (row >= 0 && MovingCount > 0)
     {
         posed.mean += SumMeans((uint)row);
@@ -128,10 +129,25 @@ Posed PoseGaussian(uint n)
         posed.quat = QuatMultiply(turn, posed.quat);
         posed.log_scale += SumLogScales((uint)row);
     }
+    return posed;
+}
+
+// `upper` over `below`: centres and log scales along straight lines, orientations along their shortest arcs.
+Posed MixGaussians(Posed below, Posed upper, float share)
+{
+    upper.mean = lerp(below.mean, upper.mean, share);
+    upper.quat = QuatSlerp(below.quat, upper.quat, share);
+    upper.log_scale = lerp(below.log_scale, upper.log_scale, share);
+    return upper;
+}
+
+// Linear blend skinning of Gaussian n: its centre by the blended matrix, its orientation by the nearest rotation.
+Posed SkinGaussian(Posed posed, uint n)
+{
     float4 row0 = float4(0.0, 0.0, 0.0, 0.0), row1 = row0, row2 = row0;
     for (uint w = n * Influences; w < (n + 1) * Influences; w++)
     {
-        uint word = Skin[w];
+        uint word = SkinWords[w];
         float weight = (float)(word & 0xffff) / WEIGHT_ONE;
         uint joint = 3 * (word >> 16);
         row0 += weight * Joints[joint];
@@ -152,9 +168,10 @@ struct Splat
     float3 covariance;  // xx, xy, yy [px2]
 };
 
-// Perspective projection (EWA splatting). `view` rows take posed points to a camera with x right, y down, z forward;
-// `pinhole` is fx, fy, cx, cy [px].
-Splat ProjectGaussian(Posed posed, float opacity, float4 view0, float4 view1, float4 view2, float4 pinhole, float2 size)
+// Projection (EWA splatting). `view` rows take posed points to a camera with x right, y down, z forward; `pinhole` is
+// fx, fy, cx, cy: of a perspective camera in px, of an orthographic one (`orthographic` 1, else 0) in px per metre.
+Splat ProjectGaussian(Posed posed, float opacity, float4 view0, float4 view1, float4 view2, float4 pinhole, float2 size,
+                      float orthographic)
 {
     Splat splat;
     splat.center = float2(0.0, 0.0);
@@ -162,19 +179,27 @@ Splat ProjectGaussian(Posed posed, float opacity, float4 view0, float4 view1, fl
     splat.covariance = float3(1.0, 0.0, 1.0);
     float4 position = float4(posed.mean, 1.0);
     float3 c = float3(dot(view0, position), dot(view1, position), dot(view2, position));
-    if (!(c.z >= NEAR && opacity >= ALPHA_MIN)) return splat;
+    if (!(c.z >= NEAREST && opacity >= ALPHA_MIN)) return splat;
     float2 focal = pinhole.xy, principal = pinhole.zw;
+    float along = orthographic > 0.0 ? 1.0 : c.z;
     float2 t = clamp(c.xy / c.z, -principal / focal - GUARD * size / focal,
-                     (size - principal) / focal + GUARD * size / focal);
-    float3 u = focal.x / c.z * (view0.xyz - t.x * view2.xyz);
-    float3 v = focal.y / c.z * (view1.xyz - t.y * view2.xyz);
+                     (size - principal) / focal + GUARD * size / focal) * (1.0 - orthographic);
+    float3 u = focal.x / along * (view0.xyz - t.x * view2.xyz);
+    float3 v = focal.y / along * (view1.xyz - t.y * view2.xyz);
     float3x3 r = QuatToMatrix(posed.quat);
     float3 scale = exp(posed.log_scale);
     float3 p = mul(u, r) * scale, q = mul(v, r) * scale;
     splat.covariance = float3(dot(p, p) + EPS_2D, dot(p, q), dot(q, q) + EPS_2D);
-    splat.center = focal * c.xy / c.z + principal;
+    splat.center = focal * c.xy / along + principal;
     splat.depth = c.z;
     return splat;
+}
+
+// Where a pixel is at a depth, in the camera's space: x right, y up, -z forward.
+float4 PointAtPixel(float2 pixel, float depth, float4 pinhole, float orthographic)
+{
+    float2 at = (pixel - pinhole.zw) / pinhole.xy * (orthographic > 0.0 ? 1.0 : depth);
+    return float4(at.x, -at.y, -depth, 1.0);
 }
 
 // A corner (-1 or 1 each) of the box around the ellipse where alpha falls to 1/255, from its centre [px].

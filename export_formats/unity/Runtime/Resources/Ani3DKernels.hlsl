@@ -1,33 +1,39 @@
-// The passes over a figure, in their order: Pose, Project, ClearBins, CountBins, ScanBins, Scatter.
+// The passes over a figure, in their order: Decode once for each layer, Skin; then for each camera Project, ClearBins,
+// CountBins, ScanBins, Scatter. The sort counts, with atomics in memory only: no wave operations are needed.
 #ifndef ANI3D_KERNELS
 #define ANI3D_KERNELS
 
 #define THREADS 64
 #define SCAN_THREADS 256
 
-// The figure and the clip.
+// The figure.
 StructuredBuffer<float4> RestMeans;      // centre, opacity
 StructuredBuffer<float4> RestQuats;      // wxyz
-StructuredBuffer<float4> RestLogScales;  // log scales, residual row (-1: rigid)
-StructuredBuffer<uint> Skin;             // joint << 16 | weight, Influences a Gaussian
+StructuredBuffer<float4> RestLogScales;
+StructuredBuffer<uint> SkinWords;        // joint << 16 | weight, Influences a Gaussian
+// The layer's clip.
+StructuredBuffer<int> Rows;              // of each Gaussian in the residual, -1: rigid
 StructuredBuffer<float4> GroupMeans;     // MovingCount each of centres, rotations, log scales
 StructuredBuffer<uint> MeanTexels;
 StructuredBuffer<uint> RotationTexels;
 StructuredBuffer<uint> LogScaleTexels;
 // The moment.
 StructuredBuffer<float4> Joints;         // three rows a joint
-StructuredBuffer<float4> Steps;          // x, y, z, layer
+StructuredBuffer<float4> Steps;          // x, y, z, texture's layer; all layers' lists
 
-uint4 ListEnds;
+uint FirstStep;      // of the layer
+uint4 ListEnds;      // centres, rotations before, rotations after, log scales
 uint4 TexelWords;    // words a texel of centres, rotations, log scales
 uint Count;
 uint MovingCount;    // 0: residual off
 uint Influences;
-float Turn;
+float Turn;          // between the layer's two rotations
+float Share;         // of the layer over those below; 1 for the first
 float Growth;
 // The camera.
 float4 ViewRows[3];  // posed point to camera: x right, y down, z forward [m]
 float4 Pinhole;      // fx, fy, cx, cy [px]
+float Orthographic;  // 1, else 0
 float2 ImageSize;    // [px]
 float2 DepthRange;   // nearest, farthest [m]
 
@@ -42,15 +48,36 @@ RWStructuredBuffer<uint> Order;
 #define ANI3D_POSE
 #include "Ani3DDecode.hlsl"
 
-[numthreads(THREADS, 1, 1)]
-void Pose(uint3 id : SV_DispatchThreadID)
+Posed Stored(uint n)
 {
-    uint n = id.x;
-    if (n >= Count) return;
-    Posed posed = PoseGaussian(n);
+    Posed posed;
+    posed.mean = PosedMeans[n].xyz;
+    posed.quat = PosedQuats[n];
+    posed.log_scale = PosedLogScales[n].xyz;
+    return posed;
+}
+
+void Store(Posed posed, uint n)
+{
     PosedMeans[n] = float4(posed.mean, RestMeans[n].w);
     PosedQuats[n] = posed.quat;
     PosedLogScales[n] = float4(posed.log_scale, 0.0);
+}
+
+[numthreads(THREADS, 1, 1)]
+void Decode(uint3 id : SV_DispatchThreadID)
+{
+    uint n = id.x;
+    if (n >= Count) return;
+    Posed posed = DecodeGaussian(n);
+    if (Share < 1.0) posed = MixGaussians(Stored(n), posed, Share);
+    Store(posed, n);
+}
+
+[numthreads(THREADS, 1, 1)]
+void Skin(uint3 id : SV_DispatchThreadID)
+{
+    if (id.x < Count) Store(SkinGaussian(Stored(id.x), id.x), id.x);
 }
 
 [numthreads(THREADS, 1, 1)]
@@ -58,13 +85,10 @@ void Project(uint3 id : SV_DispatchThreadID)
 {
     uint n = id.x;
     if (n >= Count) return;
-    Posed posed;
-    float4 mean = PosedMeans[n];
-    posed.mean = mean.xyz;
-    posed.quat = PosedQuats[n];
-    posed.log_scale = PosedLogScales[n].xyz;
-    Splat splat = ProjectGaussian(posed, mean.w, ViewRows[0], ViewRows[1], ViewRows[2], Pinhole, ImageSize);
-    Splats[2 * n] = float4(splat.center, splat.depth, mean.w);
+    float opacity = PosedMeans[n].w;
+    Splat splat = ProjectGaussian(Stored(n), opacity, ViewRows[0], ViewRows[1], ViewRows[2], Pinhole, ImageSize,
+                                  Orthographic);
+    Splats[2 * n] = float4(splat.center, splat.depth, opacity);
     Splats[2 * n + 1] = float4(splat.covariance, 0.0);
     DepthBins[n] = DepthBin(splat.depth, DepthRange.x, DepthRange.y);
 }
@@ -91,9 +115,9 @@ void ScanBins(uint3 id : SV_GroupThreadID)
     for (i = first; i < last; i++) own += BinStarts[i];
     sums[id.x] = own;
     GroupMemoryBarrierWithGroupSync();
-    for (uint step = 1; step < SCAN_THREADS; step *= 2)
+    for (uint reach = 1; reach < SCAN_THREADS; reach *= 2)
     {
-        uint before = id.x >= step ? sums[id.x - step] : 0;
+        uint before = id.x >= reach ? sums[id.x - reach] : 0;
         GroupMemoryBarrierWithGroupSync();
         sums[id.x] += before;
         GroupMemoryBarrierWithGroupSync();

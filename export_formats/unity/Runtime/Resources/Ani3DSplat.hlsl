@@ -9,6 +9,7 @@ StructuredBuffer<float4> SplatRows;
 StructuredBuffer<uint> OrderRows;
 StructuredBuffer<float4> Colors;  // sRGB, opacity
 float4 SplatPinhole;              // fx, fy, cx, cy [px]
+float SplatOrthographic;          // 1, else 0
 
 struct SplatVertex
 {
@@ -32,10 +33,9 @@ SplatVertex SplatVert(uint id : SV_VertexID)
     // Corners 0 1 2, 2 1 3 of a quad.
     uint index = corner < 3 ? corner : (corner == 3 ? 2 : (corner == 4 ? 1 : 3));
     result.offset = SplatCorner(covariance, splat.w, float2(index & 1, index >> 1) * 2.0 - 1.0);
-    // Back to the camera's space (x right, y up, -z forward) at the centre's depth: the engine's own projection then
-    // does flips, jitter and reversed depth.
-    float2 slope = (splat.xy + result.offset - SplatPinhole.zw) / SplatPinhole.xy;
-    result.position = VIEW_TO_CLIP(float4(slope.x * splat.z, -slope.y * splat.z, -splat.z, 1.0));
+    // Back to the camera's space at the centre's depth: the engine's own projection then does flips, jitter and
+    // reversed depth.
+    result.position = VIEW_TO_CLIP(PointAtPixel(splat.xy + result.offset, splat.z, SplatPinhole, SplatOrthographic));
     return result;
 }
 

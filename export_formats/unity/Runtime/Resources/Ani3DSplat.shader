@@ -1,4 +1,4 @@
-Shader "Ani3D/Splat"
+Shader "Hidden/Ani3D/Splat"
 {
     SubShader
     {
@@ -13,18 +13,14 @@ Shader "Ani3D/Splat"
 
             HLSLPROGRAM
             #pragma target 4.5
-            #pragma require compute
             #pragma vertex SplatVert
             #pragma fragment SplatFrag
             #include "UnityCG.cginc"
 
+            // Drawn in projects of gamma colour space only, where the target holds the splats' own colours.
             #define VIEW_TO_CLIP(position) mul(UNITY_MATRIX_P, position)
             #define IS_HIDDEN(vertex) false
-            #ifdef UNITY_COLORSPACE_GAMMA
             #define TO_TARGET_COLOR(color) (color)
-            #else
-            #define TO_TARGET_COLOR(color) GammaToLinearSpace(color)
-            #endif
             #include "Ani3DSplat.hlsl"
             ENDHLSL
         }

@@ -17,9 +17,9 @@ UObject* UAni3DFactory::FactoryCreateBinary(UClass* Class, UObject* Parent, FNam
                                             const uint8* BufferEnd, FFeedbackContext* Warn)
 {
     UAni3DAsset* Asset = NewObject<UAni3DAsset>(Parent, Class, Name, Flags);
-    const TArray<uint8> File(Buffer, static_cast<int32>(BufferEnd - Buffer));
+    TArray<uint8> File(Buffer, static_cast<int32>(BufferEnd - Buffer));
     FString Error;
-    if (Asset->SetFile(File, Name.ToString() + TEXT(".ani3d"), Error)) return Asset;
+    if (Asset->SetFile(MoveTemp(File), Name.ToString() + TEXT(".ani3d"), Error)) return Asset;
     Warn->Logf(ELogVerbosity::Error, TEXT("%s"), *Error);
     return nullptr;
 }

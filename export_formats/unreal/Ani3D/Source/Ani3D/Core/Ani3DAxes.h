@@ -45,4 +45,18 @@ inline void ViewRows(const double localToWorld[16], const double view[16], float
         for (int i = 0; i < 4; i++)
             rows[4 * r + i] = static_cast<float>(i < 3 ? images[i][r] - images[3][r] : images[3][r]);
 }
+
+/**
+ * fx, fy, cx, cy, y down, of Unreal's view to clip matrix: in pixels of a perspective view, in pixels per metre of an
+ * orthographic one.
+ */
+inline void Pinhole(const double projection[16], int width, int height, bool orthographic, float pinhole[4])
+{
+    const double unit = orthographic ? UnrealPerMetre : 1;
+    const double x = orthographic ? projection[12] : projection[8], y = orthographic ? projection[13] : projection[9];
+    pinhole[0] = static_cast<float>(0.5 * width * projection[0] * unit);
+    pinhole[1] = static_cast<float>(0.5 * height * projection[5] * unit);
+    pinhole[2] = static_cast<float>(0.5 * width * (1 + x));
+    pinhole[3] = static_cast<float>(0.5 * height * (1 - y));
+}
 }

@@ -1,5 +1,6 @@
 #include "Ani3DBundle.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -7,6 +8,7 @@
 #include <set>
 
 #include "Ani3DArchive.h"
+#include "Ani3DClipSampler.h"
 #include "Ani3DJson.h"
 
 namespace ani3d
@@ -175,6 +177,13 @@ void ReadGaussians(Blocks& blocks, Dims& dims, Gaussians& gaussians)
         value = static_cast<float>(1.0 / (1.0 + std::exp(-static_cast<double>(value))));
     for (float& value : gaussians.colors)
         value = std::fmax(static_cast<float>(0.5 + 0.28209479177387814 * value), 0.0f);
+    gaussians.areas.assign(1, 0);
+    for (size_t n = 0; n < gaussians.opacities.size(); n++)
+    {
+        const double x = gaussians.logScales[3 * n], y = gaussians.logScales[3 * n + 1], z = gaussians.logScales[3 * n + 2];
+        const double area = std::exp(std::min(x + y + z - std::min({x, y, z}), 50.0)) * gaussians.opacities[n];
+        gaussians.areas.push_back(gaussians.areas.back() + area);
+    }
 }
 
 void ReadRig(Blocks& blocks, Dims& dims, const Json& names, Rig& rig)
@@ -246,6 +255,7 @@ void ReadClip(Blocks& blocks, const Json& about, const std::string& prefix, cons
     ReadTexture(blocks, prefix + "/d_means", "f32", dims, clip.dMeans);
     ReadTexture(blocks, prefix + "/d_rotations", "f16", dims, clip.dRotations);
     ReadTexture(blocks, prefix + "/d_log_scales", "f16", dims, clip.dLogScales);
+    if (blocks.error.empty()) clip.loop = LoopOf(clip);
 }
 
 std::string OtherVersion(double version)

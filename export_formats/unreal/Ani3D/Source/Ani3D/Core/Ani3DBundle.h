@@ -25,6 +25,9 @@ constexpr uint64_t MaxRatio = 100;
 /** N Gaussians of the rest pose. */
 struct Gaussians
 {
+    /** A third of the log of what the first `first` Gaussians' areas grow by to cover what all did (BUNDLE.md, Order). */
+    float Growth(int first) const;
+
     int count = 0;
     std::vector<float> means;       // [N 3] m
     std::vector<float> quats;       // [N 4] wxyz, unit
@@ -32,6 +35,7 @@ struct Gaussians
     std::vector<float> opacities;   // [N]
     std::vector<float> colors;      // [N 3] sRGB, not negative
     std::vector<uint8_t> labels;    // [N]
+    std::vector<double> areas;      // [N + 1] sums of the first Gaussians' areas
 };
 
 /** J joints and the binding of N Gaussians to them. */
@@ -57,6 +61,15 @@ struct OffsetTexture
     std::vector<float> coefficients;     // [T K]
 };
 
+/** How a clip repeats (runtime/actor_loop.py): across its seam where it closes, else by a fade into its beginning. */
+struct Loop
+{
+    int period = 0;                      // frames after which it repeats
+    int fade = 0;                        // frames over which its end fades into its beginning
+    bool closed = false;                 // the frame after the last is the first
+    double travelX = 0, travelZ = 0;     // what a period adds to the root [m]
+};
+
 /** A motion and its residual. */
 struct Clip
 {
@@ -67,9 +80,10 @@ struct Clip
     std::vector<float> quats;            // [T J 4] wxyz
     std::vector<uint32_t> moving;        // [M] ascending rows
     OffsetTexture dMeans, dRotations, dLogScales;
+    Loop loop;
 
-    /** Seconds of one loop. */
-    double Duration() const { return frames / fps; }
+    /** Seconds after which the clip repeats. */
+    double Duration() const { return loop.period / fps; }
 };
 
 struct Bundle

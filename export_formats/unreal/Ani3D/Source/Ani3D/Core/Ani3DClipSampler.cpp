@@ -110,12 +110,75 @@ void Inverse(const double* m, double* result)
     }
 }
 
-void SampleJoints(const Rig& rig, const Clip& clip, int before, int after, double weight, Frame& frame)
+/** The largest turn of a joint between two frames [rad]. */
+double Turn(const Clip& clip, size_t from, size_t to)
 {
+    const size_t values = clip.quats.size() / static_cast<size_t>(clip.frames);
+    double largest = 0;
+    for (size_t at = 0; at < values; at += 4)
+    {
+        double dot = 0;
+        for (size_t c = 0; c < 4; c++)
+            dot += static_cast<double>(clip.quats[from * values + at + c]) * clip.quats[to * values + at + c];
+        largest = std::max(largest, 2 * std::acos(std::min(std::fabs(dot), 1.0)));
+    }
+    return largest;
+}
+
+double Rise(const Clip& clip, size_t from, size_t to)
+{
+    return std::fabs(static_cast<double>(clip.roots[3 * to + 1]) - clip.roots[3 * from + 1]);
+}
+
+Layer MakeLayer(int clip, double frame, int last, double share, double x, double z)
+{
+    Layer layer;
+    layer.clip = clip;
+    layer.before = std::min(static_cast<int>(std::floor(frame)), last);
+    layer.after = std::min(layer.before + 1, last);
+    layer.weight = frame - layer.before;
+    layer.share = share;
+    layer.beforeX = layer.afterX = x;
+    layer.beforeZ = layer.afterZ = z;
+    return layer;
+}
+
+/** The root's offset [3] and the joints' local rotations of all layers, mixed. */
+void MixPoses(const Bundle& bundle, const Frame& frame, double* root, std::vector<Quat>& rotations)
+{
+    const size_t joints = rotations.size();
+    for (size_t l = 0; l < frame.layers.size(); l++)
+    {
+        const Layer& layer = frame.layers[l];
+        const Clip& clip = bundle.clips[static_cast<size_t>(layer.clip)];
+        const size_t before = static_cast<size_t>(layer.before), after = static_cast<size_t>(layer.after);
+        const double share = l == 0 ? 1 : layer.share;
+        const double early[3] = {layer.beforeX, 0, layer.beforeZ}, late[3] = {layer.afterX, 0, layer.afterZ};
+        for (size_t c = 0; c < 3; c++)
+        {
+            const double own = (1 - layer.weight) * (clip.roots[3 * before + c] + early[c]) +
+                               layer.weight * (clip.roots[3 * after + c] + late[c]);
+            root[c] = (1 - share) * root[c] + share * own;
+        }
+        for (size_t j = 0; j < joints; j++)
+        {
+            const Quat own = Slerp(ReadQuat(clip.quats.data() + 4 * (before * joints + j)),
+                                   ReadQuat(clip.quats.data() + 4 * (after * joints + j)), layer.weight);
+            rotations[j] = l == 0 ? own : Slerp(rotations[j], own, share);
+        }
+    }
+}
+
+void SampleJoints(const Bundle& bundle, bool rootMotion, Frame& frame)
+{
+    const Rig& rig = bundle.rig;
     const size_t joints = rig.parents.size();
     frame.joints.resize(12 * joints);
     frame.skinning.resize(12 * joints);
-    double inverse[12], local[12], turn[12], turned[12];
+    std::vector<Quat> rotations(joints);
+    double root[3] = {}, inverse[12], local[12], turn[12], turned[12];
+    MixPoses(bundle, frame, root, rotations);
+    if (!rootMotion) root[0] = root[2] = 0;
     for (size_t j = 0; j < joints; j++)
     {
         const int parent = rig.parents[j];
@@ -126,12 +189,10 @@ void SampleJoints(const Rig& rig, const Clip& clip, int before, int after, doubl
             Inverse(rig.rest.data() + 12 * parent, inverse);
             Multiply(inverse, rest, local);
         }
-        ToMatrix(Slerp(ReadQuat(clip.quats.data() + 4 * (before * joints + j)),
-                       ReadQuat(clip.quats.data() + 4 * (after * joints + j)), weight), turn);
+        ToMatrix(rotations[j], turn);
         Multiply(local, turn, turned);
         if (j == 0)
-            for (int c = 0; c < 3; c++)
-                turned[4 * c + 3] += (1 - weight) * clip.roots[3 * before + c] + weight * clip.roots[3 * after + c];
+            for (int c = 0; c < 3; c++) turned[4 * c + 3] += root[c];
         double* joint = frame.joints.data() + 12 * j;
         if (parent < 0) std::copy(turned, turned + 12, joint);
         else Multiply(frame.joints.data() + 12 * parent, turned, joint);
@@ -167,11 +228,11 @@ struct Offset
     float x, y, z;
 };
 
-/** mean + sum of the steps of one list. */
-Offset Sum(const OffsetTexture& texture, const Frame& frame, int list, size_t row)
+/** mean + sum of the steps of one of a layer's lists. */
+Offset Sum(const OffsetTexture& texture, const Frame& frame, const Layer& layer, int list, size_t row)
 {
     Offset value = {texture.mean[3 * row], texture.mean[3 * row + 1], texture.mean[3 * row + 2]};
-    for (uint32_t i = list == 0 ? 0 : frame.ends[list - 1]; i < frame.ends[list]; i++)
+    for (uint32_t i = list == 0 ? layer.firstStep : layer.ends[list - 1]; i < layer.ends[list]; i++)
     {
         const float* step = frame.steps.data() + 4 * i;
         const int16_t* texel = texture.texels.data() + static_cast<size_t>(step[3]) * texture.mean.size() + 3 * row;
@@ -190,24 +251,53 @@ void StoreQuat(const Quat& q, float* to)
     to[3] = static_cast<float>(q.z);
 }
 
-void AddResidual(const Clip& clip, const Frame& frame, size_t row, PosedGaussians& posed)
+/** What a layer's two frames turn a Gaussian by. */
+Quat ResidualTurn(const Clip& clip, const Frame& frame, const Layer& layer, size_t row)
 {
-    const size_t n = clip.moving[row];
-    const Offset mean = Sum(clip.dMeans, frame, 0, row), scale = Sum(clip.dLogScales, frame, 3, row);
-    const Offset rotation = Sum(clip.dRotations, frame, 1, row);
-    Quat turn = FromRotationVector(rotation.x, rotation.y, rotation.z);
-    if (frame.turn > 0)
+    const Offset before = Sum(clip.dRotations, frame, layer, 1, row);
+    const Quat turn = FromRotationVector(before.x, before.y, before.z);
+    if (layer.weight <= 0) return turn;
+    const Offset after = Sum(clip.dRotations, frame, layer, 2, row);
+    return Slerp(turn, FromRotationVector(after.x, after.y, after.z), static_cast<float>(layer.weight));
+}
+
+/** Rest-pose Gaussians with one layer's residual, mixed over the layers below. */
+void AddLayer(const Bundle& bundle, const Frame& frame, size_t l, size_t count, bool residual, float growth,
+              PosedGaussians& posed)
+{
+    const Gaussians& rest = bundle.gaussians;
+    const Layer& layer = frame.layers[l];
+    const Clip& clip = bundle.clips[static_cast<size_t>(layer.clip)];
+    const float share = l == 0 ? 1 : static_cast<float>(layer.share);
+    size_t row = 0;
+    for (size_t n = 0; n < count; n++)
     {
-        const Offset after = Sum(clip.dRotations, frame, 2, row);
-        turn = Slerp(turn, FromRotationVector(after.x, after.y, after.z), frame.turn);
+        Offset mean = {}, scale = {};
+        Quat own = ReadQuat(rest.quats.data() + 4 * n);
+        if (row < clip.moving.size() && clip.moving[row] == n)
+        {
+            if (residual)
+            {
+                mean = Sum(clip.dMeans, frame, layer, 0, row);
+                own = ResidualTurn(clip, frame, layer, row) * own;
+                scale = Sum(clip.dLogScales, frame, layer, 3, row);
+            }
+            row++;
+        }
+        const float* logScales = rest.logScales.data() + 3 * n;
+        const auto thinnest = std::min_element(logScales, logScales + 3) - logScales;
+        const float means[3] = {mean.x, mean.y, mean.z}, scales[3] = {scale.x, scale.y, scale.z};
+        for (size_t c = 0; c < 3; c++)
+        {
+            float& center = posed.means[3 * n + c];
+            center = (1 - share) * center + share * (rest.means[3 * n + c] + means[c]);
+            float& logScale = posed.logScales[3 * n + c];
+            const float grown = logScales[c] + scales[c] + (static_cast<size_t>(thinnest) == c ? 0 : growth);
+            logScale = (1 - share) * logScale + share * grown;
+        }
+        float* quat = posed.quats.data() + 4 * n;
+        StoreQuat(l == 0 ? own : Slerp(ReadQuat(quat), own, share), quat);
     }
-    posed.means[3 * n] += mean.x;
-    posed.means[3 * n + 1] += mean.y;
-    posed.means[3 * n + 2] += mean.z;
-    posed.logScales[3 * n] += scale.x;
-    posed.logScales[3 * n + 1] += scale.y;
-    posed.logScales[3 * n + 2] += scale.z;
-    StoreQuat(turn * ReadQuat(posed.quats.data() + 4 * n), posed.quats.data() + 4 * n);
 }
 
 void Skin(const Rig& rig, const std::vector<double>& skinning, size_t n, PosedGaussians& posed)
@@ -227,65 +317,114 @@ void Skin(const Rig& rig, const std::vector<double>& skinning, size_t n, PosedGa
 }
 }
 
-double FrameAt(const Clip& clip, double seconds, bool loop)
+double Smooth(double share)
 {
-    double frame = seconds * clip.fps;
-    const double nearest = std::floor(frame + 0.5);
-    // t / fps * fps may be a rounding error away from t; whole frames need no interpolation.
-    if (std::fabs(frame - nearest) < 1e-6) frame = nearest;
-    if (loop) frame -= std::floor(frame / clip.frames) * clip.frames;
-    return std::min(std::max(frame, 0.0), static_cast<double>(clip.frames - 1));
+    share = std::min(std::max(share, 0.0), 1.0);
+    return share * share * (3 - 2 * share);
 }
 
-Frame Sample(const Rig& rig, const Clip& clip, double frameAt)
+Loop LoopOf(const Clip& clip)
 {
-    const int before = static_cast<int>(std::floor(frameAt)), after = std::min(before + 1, clip.frames - 1);
-    const double weight = frameAt - before;
-    Frame frame;
-    frame.turn = static_cast<float>(weight);
-    SampleJoints(rig, clip, before, after, weight, frame);
-    const auto end = [&frame](int list) { frame.ends[list] = static_cast<uint32_t>(frame.steps.size() / 4); };
-    AddSteps(frame.steps, clip.dMeans, before, after, weight);
-    end(0);
-    AddSteps(frame.steps, clip.dRotations, before, before, 0);
-    end(1);
-    if (weight > 0) AddSteps(frame.steps, clip.dRotations, after, after, 0);
-    end(2);
-    AddSteps(frame.steps, clip.dLogScales, before, after, weight);
-    end(3);
-    return frame;
-}
-
-float LevelGrowth(const Gaussians& gaussians, int count)
-{
-    double all = 0, first = 0;
-    for (int n = 0; n < gaussians.count; n++)
+    constexpr double seamTolerance = 2, fadeSeconds = 0.25;
+    Loop loop;
+    loop.period = clip.frames;
+    if (clip.frames < 3) return loop;
+    const size_t last = static_cast<size_t>(clip.frames) - 1;
+    double fastestTurn = 0, fastestRise = 0;
+    for (size_t t = 0; t < last; t++)
     {
-        const double x = gaussians.logScales[3 * n], y = gaussians.logScales[3 * n + 1], z = gaussians.logScales[3 * n + 2];
-        const double area = std::exp(std::min(x + y + z - std::min({x, y, z}), 50.0)) * gaussians.opacities[n];
-        all += area;
-        if (n < count) first += area;
+        fastestTurn = std::max(fastestTurn, Turn(clip, t, t + 1));
+        fastestRise = std::max(fastestRise, Rise(clip, t, t + 1));
     }
-    const double ratio = std::min(all / std::max(first, 1e-300), static_cast<double>(gaussians.count) / count);
+    loop.closed = Turn(clip, last, 0) <= seamTolerance * fastestTurn + 1e-3 &&
+                  Rise(clip, last, 0) <= seamTolerance * fastestRise + 1e-3;
+    if (!loop.closed) loop.fade = std::min(static_cast<int>(std::nearbyint(fadeSeconds * clip.fps)), clip.frames / 3);
+    loop.period = clip.frames - loop.fade;
+    // A closed clip's last step is not stored; it goes as far as the mean of the others.
+    const size_t end = loop.closed ? last : loop.fade > 0 ? static_cast<size_t>(loop.period) : 0;
+    const double share = loop.closed ? clip.frames / static_cast<double>(last) : 1;
+    loop.travelX = (clip.roots[3 * end] - static_cast<double>(clip.roots[0])) * share;
+    loop.travelZ = (clip.roots[3 * end + 2] - static_cast<double>(clip.roots[2])) * share;
+    return loop;
+}
+
+void AddClip(const Bundle& bundle, int clipIndex, double seconds, bool loop, double share, Frame& frame)
+{
+    const Clip& clip = bundle.clips[static_cast<size_t>(clipIndex)];
+    const Loop& looping = clip.loop;
+    const int last = clip.frames - 1;
+    double at = seconds * clip.fps;
+    const double nearest = std::floor(at + 0.5);
+    // t / fps * fps may be a rounding error away from t; whole frames need no interpolation.
+    if (std::fabs(at - nearest) < 1e-6) at = nearest;
+    if (!loop)
+    {
+        const double held = std::min(std::max(at, 0.0), static_cast<double>(last));
+        frame.layers.push_back(MakeLayer(clipIndex, held, last, share, 0, 0));
+        return;
+    }
+    // The first pass begins at frame 0, later ones at frame `fade`, where the fade has led.
+    const bool begun = at >= 0 && at < looping.fade;
+    const double turns = begun ? 0 : std::floor((at - looping.fade) / looping.period);
+    const double place = at - turns * looping.period, x = turns * looping.travelX, z = turns * looping.travelZ;
+    if (looping.closed && place > last)
+    {
+        Layer seam = MakeLayer(clipIndex, last, last, share, x, z);
+        seam.after = 0;
+        seam.weight = place - last;
+        seam.afterX += looping.travelX;
+        seam.afterZ += looping.travelZ;
+        frame.layers.push_back(seam);
+        return;
+    }
+    const double head = place - looping.period, held = std::min(place, static_cast<double>(last));
+    if (head < 0 || looping.fade == 0)
+    {
+        frame.layers.push_back(MakeLayer(clipIndex, held, last, share, x, z));
+        return;
+    }
+    // Of two layers mixed over others, the upper keeps its share of the lower.
+    const double upper = share * Smooth(head / looping.fade);
+    frame.layers.push_back(MakeLayer(clipIndex, held, last, (share - upper) / std::max(1 - upper, 1e-9), x, z));
+    frame.layers.push_back(MakeLayer(clipIndex, head, last, upper, x + looping.travelX, z + looping.travelZ));
+}
+
+void Sample(const Bundle& bundle, bool rootMotion, bool residual, Frame& frame)
+{
+    SampleJoints(bundle, rootMotion, frame);
+    frame.steps.clear();
+    const auto end = [&frame] { return static_cast<uint32_t>(frame.steps.size() / 4); };
+    for (Layer& layer : frame.layers)
+    {
+        const Clip& clip = bundle.clips[static_cast<size_t>(layer.clip)];
+        const bool moving = residual && !clip.moving.empty();
+        layer.firstStep = end();
+        if (moving) AddSteps(frame.steps, clip.dMeans, layer.before, layer.after, layer.weight);
+        layer.ends[0] = end();
+        if (moving) AddSteps(frame.steps, clip.dRotations, layer.before, layer.before, 0);
+        layer.ends[1] = end();
+        if (moving && layer.weight > 0) AddSteps(frame.steps, clip.dRotations, layer.after, layer.after, 0);
+        layer.ends[2] = end();
+        if (moving) AddSteps(frame.steps, clip.dLogScales, layer.before, layer.after, layer.weight);
+        layer.ends[3] = end();
+    }
+}
+
+float Gaussians::Growth(int first) const
+{
+    const double ratio = std::min(areas.back() / std::max(areas[static_cast<size_t>(first)], 1e-300),
+                                  static_cast<double>(count) / first);
     return static_cast<float>(std::log(std::max(ratio, 1.0)) / 3);
 }
 
-void PoseGaussians(const Bundle& bundle, const Clip& clip, const Frame& frame, int count, bool residual, float growth,
-                   PosedGaussians& posed)
+void PoseGaussians(const Bundle& bundle, const Frame& frame, int count, bool residual, PosedGaussians& posed)
 {
-    const Gaussians& rest = bundle.gaussians;
-    posed.means.assign(rest.means.begin(), rest.means.begin() + 3 * count);
-    posed.quats.assign(rest.quats.begin(), rest.quats.begin() + 4 * count);
-    posed.logScales.assign(rest.logScales.begin(), rest.logScales.begin() + 3 * count);
-    for (int n = 0; n < count; n++)
-    {
-        float* scales = posed.logScales.data() + 3 * n;
-        const auto thinnest = std::min_element(scales, scales + 3) - scales;
-        for (int c = 0; c < 3; c++) scales[c] += c == thinnest ? 0 : growth;
-    }
-    if (residual)
-        for (size_t row = 0; row < clip.moving.size() && clip.moving[row] < static_cast<uint32_t>(count); row++)
-            AddResidual(clip, frame, row, posed);
-    for (int n = 0; n < count; n++) Skin(bundle.rig, frame.skinning, static_cast<size_t>(n), posed);
+    const size_t rows = static_cast<size_t>(count);
+    posed.means.assign(3 * rows, 0);
+    posed.quats.assign(4 * rows, 0);
+    posed.logScales.assign(3 * rows, 0);
+    const float growth = bundle.gaussians.Growth(count);
+    for (size_t l = 0; l < frame.layers.size(); l++) AddLayer(bundle, frame, l, rows, residual, growth, posed);
+    for (size_t n = 0; n < rows; n++) Skin(bundle.rig, frame.skinning, n, posed);
 }
 }

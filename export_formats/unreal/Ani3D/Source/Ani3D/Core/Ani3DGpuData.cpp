@@ -21,11 +21,16 @@ std::vector<float> Wide(const std::vector<float>& triples, const std::vector<flo
 
 std::vector<float> GpuRestMeans(const Gaussians& gaussians) { return Wide(gaussians.means, gaussians.opacities); }
 
-std::vector<float> GpuRestLogScales(const Gaussians& gaussians, const Clip& clip)
+std::vector<float> GpuRestLogScales(const Gaussians& gaussians)
 {
-    std::vector<float> rows(static_cast<size_t>(gaussians.count), -1.0f);
-    for (size_t row = 0; row < clip.moving.size(); row++) rows[clip.moving[row]] = static_cast<float>(row);
-    return Wide(gaussians.logScales, rows);
+    return Wide(gaussians.logScales, std::vector<float>(static_cast<size_t>(gaussians.count)));
+}
+
+std::vector<int32_t> GpuRows(const Gaussians& gaussians, const Clip& clip)
+{
+    std::vector<int32_t> rows(static_cast<size_t>(gaussians.count), -1);
+    for (size_t row = 0; row < clip.moving.size(); row++) rows[clip.moving[row]] = static_cast<int32_t>(row);
+    return rows;
 }
 
 std::vector<float> GpuColors(const Gaussians& gaussians) { return Wide(gaussians.colors, gaussians.opacities); }

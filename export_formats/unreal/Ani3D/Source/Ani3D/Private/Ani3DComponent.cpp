@@ -1,7 +1,7 @@
 #include "Ani3DComponent.h"
 
 #include "Ani3DAxes.h"
-#include "Ani3DClipSampler.h"
+#include "Ani3DBuffers.h"
 #include "Ani3DRenderer.h"
 #include "Engine/World.h"
 
@@ -13,12 +13,15 @@ UAni3DComponent::UAni3DComponent()
     bTickInEditor = true;
 }
 
-bool UAni3DComponent::PlayClip(const FString& ClipName)
+bool UAni3DComponent::PlayClip(const FString& ClipName, float FadeSeconds)
 {
     const int32 Index = Asset != nullptr ? Asset->ClipNames.IndexOfByKey(ClipName) : INDEX_NONE;
     if (Index == INDEX_NONE) return false;
+    FadeClip = Clip;
+    FadeTime = Now;
+    FadeLeft = FadeLength = FadeSeconds;
     Clip = Index;
-    Time = 0;
+    Now = Time = LastTime = 0;
     bPlaying = true;
     return true;
 }
@@ -29,7 +32,7 @@ bool UAni3DComponent::GetJointLocation(const FString& JointName, FVector& OutLoc
     const std::string Wanted = TCHAR_TO_UTF8(*JointName);
     for (int32 Joint = 0; 12 * Joint + 11 < Joints.Num(); Joint++)
     {
-        if (Shown->rig.jointNames[Joint] != Wanted) continue;
+        if (Shown->Bundle.rig.jointNames[Joint] != Wanted) continue;
         const double Point[3] = {Joints[12 * Joint + 3], Joints[12 * Joint + 7], Joints[12 * Joint + 11]};
         double Unreal[3];
         ani3d::ToUnreal(Point, Unreal);
@@ -42,34 +45,20 @@ bool UAni3DComponent::GetJointLocation(const FString& JointName, FVector& OutLoc
 void UAni3DComponent::TickComponent(float DeltaTime, ELevelTick TickType, FActorComponentTickFunction* ThisTick)
 {
     Super::TickComponent(DeltaTime, TickType, ThisTick);
-    const TSharedPtr<const ani3d::Bundle> Bundle = Asset != nullptr ? Asset->GetBundle() : nullptr;
-    const int32 ClipIndex =
-        Bundle.IsValid() ? FMath::Clamp(Clip, 0, static_cast<int32>(Bundle->clips.size()) - 1) : 0;
-    if (Bundle != Shown || ClipIndex != ShownClip)
+    const TSharedPtr<const FAni3DBuffers> Buffers = Asset != nullptr ? Asset->GetBuffers() : nullptr;
+    if (Buffers != Shown)
     {
         if (Figure.IsValid()) Figure->Remove();
-        Figure = Bundle.IsValid() ? FAni3DFigure::Add(Bundle.ToSharedRef(), ClipIndex, GetWorld()->Scene) : nullptr;
-        Shown = Bundle;
-        ShownClip = ClipIndex;
-        GrowthCount = -1;
+        Figure = Buffers.IsValid() ? FAni3DFigure::Add(Buffers.ToSharedRef(), GetWorld()->Scene) : nullptr;
+        Shown = Buffers;
     }
     if (!Figure.IsValid()) return;
-    const ani3d::Clip& Played = Bundle->clips[ClipIndex];
-    if (bPlaying && GetWorld()->IsGameWorld())
-    {
-        Time += DeltaTime * Speed;
-        const float Duration = static_cast<float>(Played.Duration());
-        Time = bLoop ? Time - FMath::FloorToFloat(Time / Duration) * Duration : FMath::Clamp(Time, 0.0f, Duration);
-    }
+    const ani3d::Bundle& Bundle = Buffers->Bundle;
+    if (bPlaying && GetWorld()->IsGameWorld()) Advance(DeltaTime);
+    else Now = LastTime = Time;
     FAni3DMoment Moment;
-    Moment.Frame = ani3d::Sample(Bundle->rig, Played, ani3d::FrameAt(Played, Time, bLoop));
-    Moment.Count = FMath::Clamp(FMath::RoundToInt(Detail * Bundle->gaussians.count), 1, Bundle->gaussians.count);
-    if (GrowthCount != Moment.Count)
-    {
-        GrowthCount = Moment.Count;
-        Growth = ani3d::LevelGrowth(Bundle->gaussians, GrowthCount);
-    }
-    Moment.Growth = Growth;
+    Moment.Frame = SampleFrame(Bundle);
+    Moment.Count = FMath::Clamp(FMath::RoundToInt(Detail * Bundle.gaussians.count), 1, Bundle.gaussians.count);
     Moment.bResidual = bResidual;
     Moment.bVisible = IsVisible();
     Moment.LocalToWorld = GetComponentTransform().ToMatrixWithScale();
@@ -78,10 +67,40 @@ void UAni3DComponent::TickComponent(float DeltaTime, ELevelTick TickType, FActor
     Figure->Show(MoveTemp(Moment));
 }
 
-void UAni3DComponent::OnRegister()
+void UAni3DComponent::Advance(float DeltaTime)
 {
-    Super::OnRegister();
-    ShownClip = -1;
+    // A time that was set from outside counts.
+    if (Time != LastTime) Now = Time;
+    const double Step = static_cast<double>(DeltaTime) * Speed;
+    Now += Step;
+    FadeTime += Step;
+    FadeLeft -= DeltaTime;
+    if (!bLoop)
+    {
+        const ani3d::Bundle& Bundle = Shown->Bundle;
+        const int32 Index = FMath::Clamp(Clip, 0, static_cast<int32>(Bundle.clips.size()) - 1);
+        Now = FMath::Clamp(Now, 0.0, Bundle.clips[Index].frames / Bundle.clips[Index].fps);
+    }
+    Time = LastTime = static_cast<float>(Now);
+}
+
+ani3d::Frame UAni3DComponent::SampleFrame(const ani3d::Bundle& Bundle) const
+{
+    const int32 Last = static_cast<int32>(Bundle.clips.size()) - 1;
+    ani3d::Frame Frame;
+    if (FadeLeft > 0 && FadeLength > 0)
+    {
+        ani3d::AddClip(Bundle, FMath::Clamp(FadeClip, 0, Last), FadeTime, bLoop, 1, Frame);
+        ani3d::AddClip(Bundle, FMath::Clamp(Clip, 0, Last), Now, bLoop, ani3d::Smooth(1 - FadeLeft / FadeLength), Frame);
+    }
+    else
+    {
+        ani3d::AddClip(Bundle, FMath::Clamp(Clip, 0, Last), Now, bLoop, 1, Frame);
+        if (Mix > 0)
+            ani3d::AddClip(Bundle, FMath::Clamp(MixClip, 0, Last), MixTime, bLoop, FMath::Clamp(Mix, 0.0f, 1.0f), Frame);
+    }
+    ani3d::Sample(Bundle, bRootMotion, bResidual, Frame);
+    return Frame;
 }
 
 void UAni3DComponent::OnUnregister()

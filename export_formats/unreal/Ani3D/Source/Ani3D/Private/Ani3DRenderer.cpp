@@ -17,22 +17,26 @@ BEGIN_SHADER_PARAMETER_STRUCT(FAni3DParameters, )
     SHADER_PARAMETER_RDG_BUFFER_SRV(StructuredBuffer<float4>, RestMeans)
     SHADER_PARAMETER_RDG_BUFFER_SRV(StructuredBuffer<float4>, RestQuats)
     SHADER_PARAMETER_RDG_BUFFER_SRV(StructuredBuffer<float4>, RestLogScales)
-    SHADER_PARAMETER_RDG_BUFFER_SRV(StructuredBuffer<uint>, Skin)
+    SHADER_PARAMETER_RDG_BUFFER_SRV(StructuredBuffer<uint>, SkinWords)
+    SHADER_PARAMETER_RDG_BUFFER_SRV(StructuredBuffer<int>, Rows)
     SHADER_PARAMETER_RDG_BUFFER_SRV(StructuredBuffer<float4>, GroupMeans)
     SHADER_PARAMETER_RDG_BUFFER_SRV(StructuredBuffer<uint>, MeanTexels)
     SHADER_PARAMETER_RDG_BUFFER_SRV(StructuredBuffer<uint>, RotationTexels)
     SHADER_PARAMETER_RDG_BUFFER_SRV(StructuredBuffer<uint>, LogScaleTexels)
     SHADER_PARAMETER_RDG_BUFFER_SRV(StructuredBuffer<float4>, Joints)
     SHADER_PARAMETER_RDG_BUFFER_SRV(StructuredBuffer<float4>, Steps)
+    SHADER_PARAMETER(uint32, FirstStep)
     SHADER_PARAMETER(FUintVector4, ListEnds)
     SHADER_PARAMETER(FUintVector4, TexelWords)
     SHADER_PARAMETER(uint32, Count)
     SHADER_PARAMETER(uint32, MovingCount)
     SHADER_PARAMETER(uint32, Influences)
     SHADER_PARAMETER(float, Turn)
+    SHADER_PARAMETER(float, Share)
     SHADER_PARAMETER(float, Growth)
     SHADER_PARAMETER_ARRAY(FVector4f, ViewRows, [3])
     SHADER_PARAMETER(FVector4f, Pinhole)
+    SHADER_PARAMETER(float, Orthographic)
     SHADER_PARAMETER(FVector2f, ImageSize)
     SHADER_PARAMETER(FVector2f, DepthRange)
     SHADER_PARAMETER_RDG_BUFFER_UAV(RWStructuredBuffer<float4>, PosedMeans)
@@ -51,6 +55,7 @@ BEGIN_SHADER_PARAMETER_STRUCT(FAni3DDrawParameters, )
     SHADER_PARAMETER_RDG_BUFFER_SRV(StructuredBuffer<uint>, OrderRows)
     SHADER_PARAMETER_RDG_BUFFER_SRV(StructuredBuffer<float4>, Colors)
     SHADER_PARAMETER(FVector4f, SplatPinhole)
+    SHADER_PARAMETER(float, SplatOrthographic)
     SHADER_PARAMETER(FVector4f, TargetRect)
     SHADER_PARAMETER(FVector4f, DepthRect)
     RENDER_TARGET_BINDING_SLOTS()
@@ -71,7 +76,8 @@ END_SHADER_PARAMETER_STRUCT()
     };                                                                                                        \
     IMPLEMENT_GLOBAL_SHADER(Name, File, Entry, Stage)
 
-ANI3D_SHADER(FAni3DPoseCS, FAni3DParameters, "/Plugin/Ani3D/Private/Ani3D.usf", "Pose", SF_Compute);
+ANI3D_SHADER(FAni3DDecodeCS, FAni3DParameters, "/Plugin/Ani3D/Private/Ani3D.usf", "Decode", SF_Compute);
+ANI3D_SHADER(FAni3DSkinCS, FAni3DParameters, "/Plugin/Ani3D/Private/Ani3D.usf", "Skin", SF_Compute);
 ANI3D_SHADER(FAni3DProjectCS, FAni3DParameters, "/Plugin/Ani3D/Private/Ani3D.usf", "Project", SF_Compute);
 ANI3D_SHADER(FAni3DClearBinsCS, FAni3DParameters, "/Plugin/Ani3D/Private/Ani3D.usf", "ClearBins", SF_Compute);
 ANI3D_SHADER(FAni3DCountBinsCS, FAni3DParameters, "/Plugin/Ani3D/Private/Ani3D.usf", "CountBins", SF_Compute);
@@ -94,19 +100,20 @@ FRDGBufferRef Upload(FRDGBuilder& GraphBuilder, const TCHAR* Name, uint32 Stride
     return CreateStructuredBuffer(GraphBuilder, Name, Stride, static_cast<uint32>(Bytes / Stride), Values.data(), Bytes);
 }
 
-/** A buffer that is made once and kept. */
-template <typename TMake>
-FRDGBufferSRVRef Kept(FRDGBuilder& GraphBuilder, TRefCountPtr<FRDGPooledBuffer>& Pooled, const TCHAR* Name,
-                      uint32 Stride, TMake&& Make)
+/** A buffer that is uploaded once and kept. */
+template <typename T>
+FRDGBufferSRVRef Kept(FRDGBuilder& GraphBuilder, TAni3DBuffer<T>& Buffer, const TCHAR* Name, uint32 Stride)
 {
-    FRDGBufferRef Buffer = nullptr;
-    if (Pooled.IsValid()) Buffer = GraphBuilder.RegisterExternalBuffer(Pooled);
+    FRDGBufferRef Graph = nullptr;
+    if (Buffer.Pooled.IsValid()) Graph = GraphBuilder.RegisterExternalBuffer(Buffer.Pooled);
     else
     {
-        Buffer = Upload(GraphBuilder, Name, Stride, Make());
-        Pooled = GraphBuilder.ConvertToExternalBuffer(Buffer);
+        Graph = Upload(GraphBuilder, Name, Stride, Buffer.Values);
+        Buffer.Pooled = GraphBuilder.ConvertToExternalBuffer(Graph);
+        // The graph has copied them.
+        std::vector<T>().swap(Buffer.Values);
     }
-    return GraphBuilder.CreateSRV(Buffer);
+    return GraphBuilder.CreateSRV(Graph);
 }
 
 FRDGBufferRef Scratch(FRDGBuilder& GraphBuilder, const TCHAR* Name, uint32 Stride, int32 Count)
@@ -125,7 +132,23 @@ void AddKernel(FRDGBuilder& GraphBuilder, const FAni3DParameters& Parameters, in
                                  FIntVector(FMath::DivideAndRoundUp(Items, GroupSize), 1, 1));
 }
 
-uint32 WordsOf(const ani3d::OffsetTexture& Texture) { return Texture.wideTexels ? 2 : 1; }
+/** What of the parameters is a layer's. */
+void SetLayer(FRDGBuilder& GraphBuilder, const ani3d::Layer& Layer, const ani3d::Clip& Source, FAni3DClipBuffers& Clip,
+              bool bResidual, FAni3DParameters& Parameters)
+{
+    Parameters.Rows = Kept(GraphBuilder, Clip.Rows, TEXT("Ani3D.Rows"), 4);
+    Parameters.GroupMeans = Kept(GraphBuilder, Clip.GroupMeans, TEXT("Ani3D.GroupMeans"), 16);
+    Parameters.MeanTexels = Kept(GraphBuilder, Clip.MeanTexels, TEXT("Ani3D.MeanTexels"), 4);
+    Parameters.RotationTexels = Kept(GraphBuilder, Clip.RotationTexels, TEXT("Ani3D.RotationTexels"), 4);
+    Parameters.LogScaleTexels = Kept(GraphBuilder, Clip.LogScaleTexels, TEXT("Ani3D.LogScaleTexels"), 4);
+    Parameters.FirstStep = Layer.firstStep;
+    Parameters.ListEnds = FUintVector4(Layer.ends[0], Layer.ends[1], Layer.ends[2], Layer.ends[3]);
+    Parameters.TexelWords = FUintVector4(ani3d::GpuTexelWords(Source.dMeans), ani3d::GpuTexelWords(Source.dRotations),
+                                         ani3d::GpuTexelWords(Source.dLogScales), 0);
+    Parameters.MovingCount = bResidual ? static_cast<uint32>(Source.moving.size()) : 0;
+    Parameters.Turn = static_cast<float>(Layer.weight);
+    Parameters.Share = static_cast<float>(Layer.share);
+}
 
 TSharedPtr<FAni3DViewExtension, ESPMode::ThreadSafe> Extension()
 {
@@ -134,25 +157,25 @@ TSharedPtr<FAni3DViewExtension, ESPMode::ThreadSafe> Extension()
 }
 }
 
-FAni3DFigure::FAni3DFigure(TSharedRef<const ani3d::Bundle> InBundle, int32 InClip, FSceneInterface* InScene)
-    : Scene(InScene), Bundle(InBundle), Clip(InClip), Reach(ani3d::Reach(*InBundle))
+FAni3DFigure::FAni3DFigure(TSharedRef<const FAni3DBuffers> InBuffers, FSceneInterface* InScene)
+    : Scene(InScene), Buffers(InBuffers)
 {
 }
 
-TSharedPtr<FAni3DFigure> FAni3DFigure::Add(TSharedRef<const ani3d::Bundle> Bundle, int32 Clip, FSceneInterface* Scene)
+TSharedPtr<FAni3DFigure> FAni3DFigure::Add(TSharedRef<const FAni3DBuffers> InBuffers, FSceneInterface* InScene)
 {
     const TSharedPtr<FAni3DViewExtension, ESPMode::ThreadSafe> Views = Extension();
     if (!Views.IsValid()) return nullptr;
-    const TSharedPtr<FAni3DFigure> Figure = MakeShared<FAni3DFigure>(Bundle, Clip, Scene);
+    const TSharedPtr<FAni3DFigure> Figure = MakeShared<FAni3DFigure>(InBuffers, InScene);
     ENQUEUE_RENDER_COMMAND(Ani3DAdd)([Views, Figure](FRHICommandListImmediate&) { Views->Figures.Add(Figure); });
     return Figure;
 }
 
 void FAni3DFigure::Show(FAni3DMoment&& InMoment)
 {
-    ENQUEUE_RENDER_COMMAND(Ani3DShow)([Figure = AsShared(), Shown = MoveTemp(InMoment)](FRHICommandListImmediate&) mutable
+    ENQUEUE_RENDER_COMMAND(Ani3DShow)([Figure = AsShared(), Next = MoveTemp(InMoment)](FRHICommandListImmediate&) mutable
     {
-        Figure->Moment = MoveTemp(Shown);
+        Figure->Moment = MoveTemp(Next);
     });
 }
 
@@ -164,60 +187,69 @@ void FAni3DFigure::Remove()
     ENQUEUE_RENDER_COMMAND(Ani3DRemove)([Views, Figure](FRHICommandListImmediate&) { Views->Figures.Remove(Figure); });
 }
 
+FVector FAni3DFigure::Middle() const
+{
+    const std::vector<double>& Joints = Moment.Frame.joints;
+    const double Root[3] = {Joints[3], Joints[7], Joints[11]};
+    double Local[3];
+    ani3d::ToUnreal(Root, Local);
+    return FVector(Moment.LocalToWorld.TransformPosition(FVector(Local[0], Local[1], Local[2])));
+}
+
+double FAni3DFigure::Radius() const
+{
+    return ani3d::UnrealPerMetre * Buffers->Reach * Moment.LocalToWorld.GetMaximumAxisScale();
+}
+
+bool FAni3DFigure::IsIn(const FSceneView& View) const
+{
+    return View.Family != nullptr && View.Family->Scene == Scene && Moment.bVisible && Moment.Count > 0 &&
+           View.ViewFrustum.IntersectSphere(Middle(), static_cast<float>(Radius()));
+}
+
+double FAni3DFigure::Distance(const FSceneView& View) const
+{
+    return View.ViewMatrices.GetViewMatrix().TransformPosition(Middle()).Z;
+}
+
 void FAni3DFigure::Draw(FRDGBuilder& GraphBuilder, const FSceneView& View, const FPostProcessMaterialInputs& Inputs,
                         const FScreenPassRenderTarget& Output)
 {
-    if (!Moment.bVisible || Moment.Count == 0 || !View.IsPerspectiveProjection()) return;
-    const ani3d::Gaussians& Rest = Bundle->gaussians;
-    const ani3d::Clip& Played = Bundle->clips[Clip];
+    const ani3d::Bundle& Bundle = Buffers->Bundle;
     const int32 Count = Moment.Count;
     const FIntRect Rect = Output.ViewRect;
 
     // 1. The camera.
     const FMatrix ViewMatrix = View.ViewMatrices.GetViewMatrix();
     const FMatrix Projection = View.ViewMatrices.GetProjectionNoAAMatrix();
-    float Rows[12];
+    const float Orthographic = View.IsPerspectiveProjection() ? 0.0f : 1.0f;
+    float Rows[12], Pinhole[4];
     ani3d::ViewRows(&Moment.LocalToWorld.M[0][0], &ViewMatrix.M[0][0], Rows);
-    const FVector4f Pinhole(0.5f * Rect.Width() * Projection.M[0][0], 0.5f * Rect.Height() * Projection.M[1][1],
-                            0.5f * Rect.Width() * (1 + Projection.M[2][0]), 0.5f * Rect.Height() * (1 - Projection.M[2][1]));
-    const std::vector<double>& Joints = Moment.Frame.joints;
-    const float Middle =
-        static_cast<float>(Rows[8] * Joints[3] + Rows[9] * Joints[7] + Rows[10] * Joints[11] + Rows[11]);
-    const float Far = Reach * static_cast<float>(Moment.LocalToWorld.GetMaximumAxisScale());
+    ani3d::Pinhole(&Projection.M[0][0], Rect.Width(), Rect.Height(), Orthographic > 0, Pinhole);
+    const FVector4f Lens(Pinhole[0], Pinhole[1], Pinhole[2], Pinhole[3]);
+    const float Depth = static_cast<float>(Distance(View) / ani3d::UnrealPerMetre);
+    const float Far = static_cast<float>(Radius() / ani3d::UnrealPerMetre);
 
-    // 2. Pose, project, sort.
+    // 2. Pose each layer, skin, project, sort.
     FAni3DParameters Parameters;
-    Parameters.RestMeans = Kept(GraphBuilder, RestMeans, TEXT("Ani3D.RestMeans"), 16, [&] { return ani3d::GpuRestMeans(Rest); });
-    Parameters.RestQuats = Kept(GraphBuilder, RestQuats, TEXT("Ani3D.RestQuats"), 16, [&] { return Rest.quats; });
-    Parameters.RestLogScales = Kept(GraphBuilder, RestLogScales, TEXT("Ani3D.RestLogScales"), 16,
-                                    [&] { return ani3d::GpuRestLogScales(Rest, Played); });
-    Parameters.Skin = Kept(GraphBuilder, Skin, TEXT("Ani3D.Skin"), 4, [&] { return ani3d::GpuSkin(Bundle->rig); });
-    Parameters.GroupMeans = Kept(GraphBuilder, GroupMeans, TEXT("Ani3D.GroupMeans"), 16,
-                                 [&] { return ani3d::GpuGroupMeans(Played); });
-    Parameters.MeanTexels = Kept(GraphBuilder, MeanTexels, TEXT("Ani3D.MeanTexels"), 4,
-                                 [&] { return ani3d::GpuTexels(Played.dMeans); });
-    Parameters.RotationTexels = Kept(GraphBuilder, RotationTexels, TEXT("Ani3D.RotationTexels"), 4,
-                                     [&] { return ani3d::GpuTexels(Played.dRotations); });
-    Parameters.LogScaleTexels = Kept(GraphBuilder, LogScaleTexels, TEXT("Ani3D.LogScaleTexels"), 4,
-                                     [&] { return ani3d::GpuTexels(Played.dLogScales); });
+    Parameters.RestMeans = Kept(GraphBuilder, Buffers->RestMeans, TEXT("Ani3D.RestMeans"), 16);
+    Parameters.RestQuats = Kept(GraphBuilder, Buffers->RestQuats, TEXT("Ani3D.RestQuats"), 16);
+    Parameters.RestLogScales = Kept(GraphBuilder, Buffers->RestLogScales, TEXT("Ani3D.RestLogScales"), 16);
+    Parameters.SkinWords = Kept(GraphBuilder, Buffers->SkinWords, TEXT("Ani3D.SkinWords"), 4);
     const std::vector<float> Skinning(Moment.Frame.skinning.begin(), Moment.Frame.skinning.end());
     std::vector<float> Steps = Moment.Frame.steps;
     if (Steps.empty()) Steps.resize(4);
     Parameters.Joints = GraphBuilder.CreateSRV(Upload(GraphBuilder, TEXT("Ani3D.Joints"), 16, Skinning));
     Parameters.Steps = GraphBuilder.CreateSRV(Upload(GraphBuilder, TEXT("Ani3D.Steps"), 16, Steps));
-    const uint32* Ends = Moment.Frame.ends;
-    Parameters.ListEnds = FUintVector4(Ends[0], Ends[1], Ends[2], Ends[3]);
-    Parameters.TexelWords = FUintVector4(WordsOf(Played.dMeans), WordsOf(Played.dRotations), WordsOf(Played.dLogScales), 0);
     Parameters.Count = Count;
-    Parameters.MovingCount = Moment.bResidual ? static_cast<uint32>(Played.moving.size()) : 0;
-    Parameters.Influences = Bundle->rig.influences;
-    Parameters.Turn = Moment.Frame.turn;
-    Parameters.Growth = Moment.Growth;
+    Parameters.Influences = Bundle.rig.influences;
+    Parameters.Growth = Bundle.gaussians.Growth(Count);
     for (int32 Row = 0; Row < 3; Row++)
         Parameters.ViewRows[Row] = FVector4f(Rows[4 * Row], Rows[4 * Row + 1], Rows[4 * Row + 2], Rows[4 * Row + 3]);
-    Parameters.Pinhole = Pinhole;
+    Parameters.Pinhole = Lens;
+    Parameters.Orthographic = Orthographic;
     Parameters.ImageSize = FVector2f(Rect.Width(), Rect.Height());
-    Parameters.DepthRange = FVector2f(FMath::Max(Middle - Far, 0.0f), Middle + Far);
+    Parameters.DepthRange = FVector2f(FMath::Max(Depth - Far, 0.0f), Depth + Far);
     const FRDGBufferRef Splats = Scratch(GraphBuilder, TEXT("Ani3D.Splats"), 16, 2 * Count);
     const FRDGBufferRef Order = Scratch(GraphBuilder, TEXT("Ani3D.Order"), 4, Count);
     Parameters.PosedMeans = GraphBuilder.CreateUAV(Scratch(GraphBuilder, TEXT("Ani3D.PosedMeans"), 16, Count));
@@ -227,7 +259,14 @@ void FAni3DFigure::Draw(FRDGBuilder& GraphBuilder, const FSceneView& View, const
     Parameters.DepthBins = GraphBuilder.CreateUAV(Scratch(GraphBuilder, TEXT("Ani3D.DepthBins"), 4, Count));
     Parameters.BinStarts = GraphBuilder.CreateUAV(Scratch(GraphBuilder, TEXT("Ani3D.BinStarts"), 4, Bins));
     Parameters.Order = GraphBuilder.CreateUAV(Order);
-    AddKernel<FAni3DPoseCS>(GraphBuilder, Parameters, Count, Threads);
+    for (const ani3d::Layer& Layer : Moment.Frame.layers)
+    {
+        SetLayer(GraphBuilder, Layer, Bundle.clips[Layer.clip], Buffers->Clips[Layer.clip], Moment.bResidual, Parameters);
+        // What lies below the first layer is not yet there to be mixed with.
+        if (&Layer == Moment.Frame.layers.data()) Parameters.Share = 1;
+        AddKernel<FAni3DDecodeCS>(GraphBuilder, Parameters, Count, Threads);
+    }
+    AddKernel<FAni3DSkinCS>(GraphBuilder, Parameters, Count, Threads);
     AddKernel<FAni3DProjectCS>(GraphBuilder, Parameters, Count, Threads);
     AddKernel<FAni3DClearBinsCS>(GraphBuilder, Parameters, Bins, ScanThreads);
     AddKernel<FAni3DCountBinsCS>(GraphBuilder, Parameters, Count, Threads);
@@ -241,8 +280,9 @@ void FAni3DFigure::Draw(FRDGBuilder& GraphBuilder, const FSceneView& View, const
     Draw->SceneTextures = Inputs.SceneTextures;
     Draw->SplatRows = GraphBuilder.CreateSRV(Splats);
     Draw->OrderRows = GraphBuilder.CreateSRV(Order);
-    Draw->Colors = Kept(GraphBuilder, Colors, TEXT("Ani3D.Colors"), 16, [&] { return ani3d::GpuColors(Rest); });
-    Draw->SplatPinhole = Pinhole;
+    Draw->Colors = Kept(GraphBuilder, Buffers->Colors, TEXT("Ani3D.Colors"), 16);
+    Draw->SplatPinhole = Lens;
+    Draw->SplatOrthographic = Orthographic;
     Draw->TargetRect = FVector4f(Rect.Min.X, Rect.Min.Y, Rect.Width(), Rect.Height());
     Draw->DepthRect = FVector4f(DepthRect.Min.X, DepthRect.Min.Y, DepthRect.Width(), DepthRect.Height());
     Draw->RenderTargets[0] = FRenderTargetBinding(Output.Texture, ERenderTargetLoadAction::ELoad);
@@ -292,17 +332,20 @@ void FAni3DViewExtension::Subscribe(EPostProcessingPass Pass, FAfterPassCallback
 FScreenPassTexture FAni3DViewExtension::Draw(FRDGBuilder& GraphBuilder, const FSceneView& View,
                                              const FPostProcessMaterialInputs& Inputs)
 {
-    const FSceneInterface* Scene = View.Family != nullptr ? View.Family->Scene : nullptr;
-    const auto InView = [Scene](const TSharedPtr<FAni3DFigure>& Figure) { return Figure->Scene == Scene; };
-    if (!Figures.ContainsByPredicate(InView)) return Inputs.ReturnUntouchedSceneColorForPostProcessing(GraphBuilder);
+    // The farthest first.
+    TArray<FAni3DFigure*> Visible;
+    for (const TSharedPtr<FAni3DFigure>& Figure : Figures)
+        if (Figure->IsIn(View)) Visible.Add(Figure.Get());
+    if (Visible.Num() == 0) return Inputs.ReturnUntouchedSceneColorForPostProcessing(GraphBuilder);
+    Visible.Sort([&View](const FAni3DFigure& A, const FAni3DFigure& B) { return A.Distance(View) > B.Distance(View); });
+    RDG_EVENT_SCOPE(GraphBuilder, "Ani3D");
     const FScreenPassTexture Color =
         FScreenPassTexture::CopyFromSlice(GraphBuilder, Inputs.GetInput(EPostProcessMaterialInput::SceneColor));
     FScreenPassRenderTarget Output = Inputs.OverrideOutput;
     if (!Output.IsValid())
         Output = FScreenPassRenderTarget::CreateFromInput(GraphBuilder, Color, View.GetOverwriteLoadAction(), TEXT("Ani3D"));
     AddDrawTexturePass(GraphBuilder, View, Color, Output);
-    for (const TSharedPtr<FAni3DFigure>& Figure : Figures)
-        if (InView(Figure)) Figure->Draw(GraphBuilder, View, Inputs, Output);
+    for (FAni3DFigure* Figure : Visible) Figure->Draw(GraphBuilder, View, Inputs, Output);
     return MoveTemp(Output);
 }
 

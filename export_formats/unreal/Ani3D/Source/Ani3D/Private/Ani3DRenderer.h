@@ -1,7 +1,7 @@
 // The avatars on the render thread: posed, sorted and drawn after tone mapping, in display colours.
 #pragma once
 
-#include "Ani3DBundle.h"
+#include "Ani3DBuffers.h"
 #include "Ani3DClipSampler.h"
 #include "CoreMinimal.h"
 #include "RenderGraphResources.h"
@@ -20,35 +20,36 @@ struct FAni3DMoment
     ani3d::Frame Frame;
     FMatrix LocalToWorld = FMatrix::Identity;
     int32 Count = 0;
-    float Growth = 0;
     bool bResidual = true;
     bool bVisible = false;
 };
 
-/** One avatar's clip. Made and told on the game thread; its buffers live on the render thread. */
+/** One component's avatar. Made and told on the game thread, drawn on the render thread. */
 class FAni3DFigure : public TSharedFromThis<FAni3DFigure>
 {
 public:
-    static TSharedPtr<FAni3DFigure> Add(TSharedRef<const ani3d::Bundle> Bundle, int32 Clip, FSceneInterface* Scene);
-    void Show(FAni3DMoment&& Moment);
+    static TSharedPtr<FAni3DFigure> Add(TSharedRef<const FAni3DBuffers> InBuffers, FSceneInterface* InScene);
+    void Show(FAni3DMoment&& InMoment);
     void Remove();
 
+    /** True where the view can see it. Render thread. */
+    bool IsIn(const FSceneView& View) const;
+    /** From the camera of the view [cm]. Render thread. */
+    double Distance(const FSceneView& View) const;
     /** Pose, sort and draw on `Output`. Render thread. */
     void Draw(FRDGBuilder& GraphBuilder, const FSceneView& View, const FPostProcessMaterialInputs& Inputs,
               const FScreenPassRenderTarget& Output);
 
-    FSceneInterface* const Scene;
-
-    FAni3DFigure(TSharedRef<const ani3d::Bundle> InBundle, int32 InClip, FSceneInterface* InScene);
+    FAni3DFigure(TSharedRef<const FAni3DBuffers> InBuffers, FSceneInterface* InScene);
 
 private:
-    const TSharedRef<const ani3d::Bundle> Bundle;
-    const int32 Clip;
-    const float Reach;
+    /** Of the figure in the world. */
+    FVector Middle() const;
+    double Radius() const;
+
+    FSceneInterface* const Scene;
+    const TSharedRef<const FAni3DBuffers> Buffers;
     FAni3DMoment Moment;
-    /** Buffers that stay: the figure's and the clip's. */
-    TRefCountPtr<FRDGPooledBuffer> RestMeans, RestQuats, RestLogScales, Skin, GroupMeans, MeanTexels, RotationTexels,
-        LogScaleTexels, Colors;
 };
 
 /** Draws all avatars of a view's world. */

@@ -1,0 +1,49 @@
+// The picture that Ani3DOffscreen made, laid over the scene: linear light, each pixel at its own depth. The includer
+// declares VIEW_TO_CLIP and DEVICE_DEPTH(clip).
+#ifndef ANI3D_COMPOSE
+#define ANI3D_COMPOSE
+
+#include "Ani3DDecode.hlsl"
+
+Texture2D<float4> Picture;
+Texture2D<float4> PictureDepth;
+SamplerState sampler_LinearClamp;
+float4 PictureSize;      // width, height [px], their inverses
+float4 PictureRect;      // left, top, right, bottom [px]
+float4 PicturePinhole;   // fx, fy, cx, cy [px]
+float PictureDistance;   // of the quad: any that the camera does not clip [m]
+float PictureOrthographic;
+
+struct ComposeVertex
+{
+    float4 position : SV_POSITION;
+    float2 pixel : TEXCOORD0;
+};
+
+ComposeVertex ComposeVert(uint id : SV_VertexID)
+{
+    ComposeVertex result;
+    // Corners 0 1 2, 2 1 3 of a quad.
+    uint index = id < 3 ? id : (id == 3 ? 2 : (id == 4 ? 1 : 3));
+    result.pixel = float2(index & 1 ? PictureRect.z : PictureRect.x, index >> 1 ? PictureRect.w : PictureRect.y);
+    result.position = VIEW_TO_CLIP(PointAtPixel(result.pixel, PictureDistance, PicturePinhole, PictureOrthographic));
+    return result;
+}
+
+// sRGB to linear light (IEC 61966-2-1).
+float3 LinearLight(float3 color)
+{
+    return lerp(color / 12.92, pow((max(color, 0.04045) + 0.055) / 1.055, 2.4), step(0.04045, color));
+}
+
+float4 ComposeFrag(ComposeVertex input, out float device_depth : SV_Depth) : SV_Target
+{
+    float2 uv = input.pixel * PictureSize.zw;
+    float4 color = Picture.SampleLevel(sampler_LinearClamp, uv, 0.0);
+    if (color.a < ALPHA_MIN) discard;
+    float depth = PictureDepth.SampleLevel(sampler_LinearClamp, uv, 0.0).x / color.a;
+    device_depth = DEVICE_DEPTH(VIEW_TO_CLIP(PointAtPixel(input.pixel, depth, PicturePinhole, PictureOrthographic)));
+    return float4(LinearLight(color.rgb / color.a) * color.a, color.a);
+}
+
+#endif
