@@ -231,14 +231,17 @@ def test_babylon_plays_the_glb_as_the_player_does(tmp_path, dense):
         assert np.abs(np.array(played[str(time)]).reshape(-1, 3) - truth.means).max() < 2e-6
 
 
-# Half a gigabyte that no installation here brings: asked where somebody has it.
+# 207 MB to fetch and half a gigabyte on the disk, which no installation here brings: asked where somebody has it.
 if shutil.which("blender"):
     def test_blender_plays_the_glb_as_the_player_does(tmp_path):
         """Armature and shape keys, which keep weights between 0 and 1."""
         figure, path, _ = rigged(tmp_path)
         times = [round(float(time), 4) for time in np.random.default_rng(7).uniform(0, Player(figure).duration, 5)]
-        subprocess.run(["blender", "-b", "--factory-startup", "-P", str(OUTSIDE / "blender.py"), "--", str(path),
-                        str(tmp_path / "out.json"), *map(str, times)], capture_output=True, check=True)
+        done = subprocess.run(["blender", "-b", "--factory-startup", "-P", str(OUTSIDE / "blender.py"), "--", str(path),
+                               str(tmp_path / "out.json"), *map(str, times)], capture_output=True, text=True)
+        if "No module named 'numpy'" in done.stdout + done.stderr:
+            pytest.skip("Blender's glTF importer wants numpy in Blender's Python: install python3-numpy")
+        assert (tmp_path / "out.json").exists(), done.stdout + done.stderr
         played = json.loads((tmp_path / "out.json").read_text())
         for time in times:
             truth = Player(figure).gaussians_at(time, loop=False)

@@ -9,6 +9,9 @@ import sys
 import bpy
 import numpy as np
 
+# Debian 12 has Blender 3.4, whose importer says np.bool, and a numpy that has dropped it.
+if "bool" not in vars(np):
+    np.bool = bool
 file, out, *times = sys.argv[sys.argv.index("--") + 1:]
 bpy.ops.wm.read_factory_settings(use_empty=True)
 scene = bpy.context.scene
