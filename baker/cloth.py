@@ -2,8 +2,8 @@
 
 Extended position-based dynamics with small substeps (Macklin et al. 2016, 2019), solved in sequence so that
 results are bit-equal on one machine. Cloth collides with the skinned body surface itself; capsules inside the
-limbs only keep fast limbs from tunnelling through. Each garment also lies over those before it in the avatar's order,
-which do not feel it. A garment does not collide with itself.
+limbs only keep fast limbs from tunnelling through. Each garment also lies over those before it in the avatar's order
+(but not over hair), which do not feel it. A garment does not collide with itself.
 Letters: V garment vertices, B body samples, S pose samples (several a frame). Metres, seconds, kilograms.
 """
 
@@ -124,7 +124,9 @@ def simulate(avatar: Avatar, motion: Motion, config: ClothConfig, *,
     total, done = motion.frames * len(avatar.garments), 0
     cloths: list[_Cloth] = []
     for garment in avatar.garments:
-        cloths.append(_Cloth(garment, avatar, samples, cores, config=config, track=track, under=tuple(cloths)))
+        # Locks of hair are too narrow to carry cloth: vertices slip off their edges to the wrong side.
+        under = tuple(cloth for cloth in cloths if not _is_hair(cloth.garment, avatar))
+        cloths.append(_Cloth(garment, avatar, samples, cores, config=config, track=track, under=under))
     simulated = [np.empty((motion.frames, len(garment.mesh.vertices), 3), np.float32) for garment in avatar.garments]
     for sample in range(1, track.poses.frames):
         frame, part = divmod(sample - track.first, track.per_frame)
@@ -246,7 +248,7 @@ class _Cloth:
         if not garment.pinned.any():
             raise InputError(f"{avatar.name}: garment {garment.name} has no pinned vertices; pin its waistband")
         mesh, step = garment.mesh, 1.0 / (track.poses.fps * track.substeps)
-        if (avatar.gaussians.labels[garment.gaussian_indices] == Label.HAIR).any():
+        if _is_hair(garment, avatar):
             config = config.hair()
         self.garment, self.samples, self.cores, self.track, self.under = garment, samples, cores, track, under
         self.constraints = _constraints(garment, config)
@@ -312,6 +314,10 @@ class _Cloth:
 
     def _find_contacts(self, positions: np.ndarray, samples: np.ndarray) -> None:
         kernels.nearest_samples(positions, self.meets_arms, samples, self.is_arm, SEARCH_RADIUS, self.contacts)
+
+
+def _is_hair(garment: Garment, avatar: Avatar) -> bool:
+    return bool((avatar.gaussians.labels[garment.gaussian_indices] == Label.HAIR).any())
 
 
 def _meets_arms(garment: Garment, avatar: Avatar) -> np.ndarray:

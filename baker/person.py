@@ -6,6 +6,8 @@ Letters: G Gaussians of one piece, N of the whole person, V vertices, F faces.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from baker import person_hair as hair
@@ -15,6 +17,7 @@ from baker.meshes import interpolate, sample_mesh
 from baker.person_clothes import shoe_piece, skirt_piece, slip_end, slip_piece, top_piece, under_top
 from baker.person_colors import smoothstep, value_noise
 from baker.person_config import PersonConfig, random_person
+from baker.person_loose import cape_pieces, hair_garment, sleeve_pieces
 from baker.person_pieces import INFLUENCES, Piece, assemble, mesh_piece, share, surface_piece, with_alpha
 from baker.person_skin import SkinPaint, eye_color, skin_color
 from baker.person_skirt import SkirtShape, SkirtSurface, make_skirt, pinned
@@ -28,22 +31,32 @@ def make_person(config: PersonConfig) -> Avatar:
     """The dressed person of a config: at least 20 000 Gaussians at the default count."""
     body = make_body(_sliders(config))
     body_mesh = body.part("body")
-    skirt = make_skirt(body, SkirtShape(length=config.skirt_length, flare=config.skirt_flare, waist=config.skirt_waist,
-                                        pleats=config.skirt_pleats, pleat_depth=config.skirt_pleat_depth))
+    skirt = make_skirt(body, SkirtShape(length=config.skirt_length, flare=config.skirt_flare, joined=config.dress,
+                                        waist=config.skirt_waist, pleats=config.skirt_pleats,
+                                        pleat_depth=config.skirt_pleat_depth))
     swinging, skirt_mesh, on_skirt = skirt_piece(config, body_mesh, skirt)
+    hair_pieces, hair_parts = _hair(config, body)
+    sleeves = sleeve_pieces(config, body, body_mesh)
+    worn = np.concatenate([skirt.vertices, *(hair_pieces[-1].means[g.gaussian_indices] for g in hair_parts)])
+    capes = cape_pieces(config, body, body_mesh, worn)
+    draped = [*sleeves, *capes]
     pieces = [swinging, _skin(config, body, skirt), top_piece(config, body, skirt), slip_piece(config, body, skirt),
-              shoe_piece(config, body), _eyes(config, body), *_hair(config, body)]
+              shoe_piece(config, body), _eyes(config, body), *hair_pieces, *(drape.piece for drape in draped)]
+    starts = np.cumsum([0] + [len(p.means) for p in pieces])
     gaussians = assemble(pieces)
     rest = np.tile(np.eye(4, dtype=np.float32), (len(JOINT_NAMES), 1, 1))
     rest[:, :3, 3] = body.joints
     rig = Rig(joint_names=JOINT_NAMES, parents=np.array(PARENTS, np.int32), T_world_joint_rest=rest,
               skin_joints=np.concatenate([p.skin_joints for p in pieces]).astype(np.int32),
               skin_weights=np.concatenate([p.skin_weights for p in pieces]).astype(np.float32))
-    garment = Garment(name="skirt", mesh=skirt_mesh, pinned=pinned(skirt),
+    garment = Garment(name="dress" if config.dress else "skirt", mesh=skirt_mesh, pinned=pinned(skirt),
                       gaussian_indices=np.arange(len(swinging.means)), gaussian_faces=on_skirt.faces,
                       gaussian_barycentrics=on_skirt.barycentrics)
-    return Avatar(name="builtin", gaussians=gaussians, rig=rig, body=body_mesh, garments=(garment,),
-                  licence=licence())
+    # From the inside out: each lies over those before it.
+    placed = [(drape.garment, starts[len(pieces) - len(draped) + i]) for i, drape in enumerate(draped)]
+    placed[len(sleeves):len(sleeves)] = [(part, starts[len(pieces) - len(draped) - 1]) for part in hair_parts]
+    garments = (garment, *(replace(g, gaussian_indices=g.gaussian_indices + first) for g, first in placed))
+    return Avatar(name="builtin", gaussians=gaussians, rig=rig, body=body_mesh, garments=garments, licence=licence())
 
 
 def _sliders(config: PersonConfig) -> dict[str, float]:
@@ -103,8 +116,8 @@ def _eyes(config: PersonConfig, body: Body) -> Piece:
     return surface_piece(config, mesh, piece="eyes", label=Label.EYE, color=color, density=density, contrast=0.1)
 
 
-def _hair(config: PersonConfig, body: Body) -> list[Piece]:
-    """An opaque cap and the strands over it."""
+def _hair(config: PersonConfig, body: Body) -> tuple[list[Piece], list[Garment]]:
+    """An opaque cap and the strands over it, the last piece; and what of that piece swings, if anything."""
     head = hair.head_frame(body)
     cap = hair.cap_mesh(body, head, lift=0.008)
     total = share(config, "hair")
@@ -120,28 +133,36 @@ def _hair(config: PersonConfig, body: Body) -> list[Piece]:
         interpolate(cap.vertices[cap.faces], f, b), f, b))
     surface = sample_mesh(cap, count=total // 6, **shared)
     cap_piece = mesh_piece(surface, 0.5 + SH_C0 * surface.sh0, cap, label=Label.HAIR, contrast=0.35)
-    return [cap_piece, _strand_piece(config, body, head, cap, total - total // 6)]
+    strands, swings = _strand_piece(config, body, head, cap, total - total // 6)
+    return [cap_piece, strands], swings
 
 
-def _strand_piece(config: PersonConfig, body: Body, head: hair.HeadFrame, cap: SkinnedMesh, budget: int) -> Piece:
-    """Strands from the cap, thinned so that their Gaussians number `budget`."""
+def _strand_piece(config: PersonConfig, body: Body, head: hair.HeadFrame, cap: SkinnedMesh,
+                  budget: int) -> tuple[Piece, list[Garment]]:
+    """Strands from the cap, thinned so that their Gaussians number `budget`, and the garment that swings them."""
     roots = sample_mesh(cap, count=max(64, budget // 4), seed=1000 * config.seed + 51,
                         color_at=lambda f, b: with_alpha(np.zeros((len(f), 3)), hair.scalp(
                             interpolate(cap.vertices[cap.faces], f, b), head) > -1)).means
-    strands = hair.comb(body, head, roots, style=config.hair_style, seed=config.seed)
+    strands = hair.comb(body, head, roots, style=config.hair_style, seed=config.seed, extra=config.hair_length)
     # Every strand needs as many Gaussians as it has segments: keep an even subset that fits.
     per_strand = strands.alive[:, 1:].sum(1)
     order = np.random.Generator(np.random.Philox([config.seed, 13])).permutation(len(roots))
     chosen = np.sort(order[np.cumsum(per_strand[order]) <= budget])
-    strands = hair.Strands(strands.points[chosen], strands.alive[chosen])
+    strands = hair.Strands(strands.points[chosen], strands.alive[chosen], strands.falling[chosen])
     made = hair.strand_gaussians(strands, centre=head.centre, color=config.hair_color, seed=config.seed)
     away = made["means"] - head.centre
     normals = away / np.linalg.norm(away, axis=1, keepdims=True)
     joints, weights = _hair_weights(made["means"], body)
     count = len(normals)
-    return Piece(means=made["means"].astype(np.float32), quats_wxyz=rotations.from_matrix(made["frames"]),
-                 log_scales=made["log_scales"], opacity_logits=np.full(count, 2.2), rgb=made["rgb"], normals=normals,
-                 labels=np.full(count, int(Label.HAIR)), skin_joints=joints, skin_weights=weights, contrast=0.25)
+    swings = None
+    if config.swinging_hair:
+        swings = hair_garment(made["means"].astype(np.float32), falling=strands.falling[:, :-1][strands.alive[:, 1:]],
+                              tied=config.hair_style in hair.TIED, centre=head.centre,
+                              weights_of=lambda points: _hair_weights(points, body))
+    piece = Piece(means=made["means"].astype(np.float32), quats_wxyz=rotations.from_matrix(made["frames"]),
+                  log_scales=made["log_scales"], opacity_logits=np.full(count, 2.2), rgb=made["rgb"], normals=normals,
+                  labels=np.full(count, int(Label.HAIR)), skin_joints=joints, skin_weights=weights, contrast=0.25)
+    return piece, [swings] if swings is not None else []
 
 
 def _hair_weights(points: np.ndarray, body: Body) -> tuple[np.ndarray, np.ndarray]:

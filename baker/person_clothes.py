@@ -11,7 +11,7 @@ from baker.meshes import SurfaceGaussians, interpolate, vertex_normals
 from baker.person_colors import fabric, mix, smoothstep, value_noise
 from baker.person_config import PersonConfig
 from baker.person_pieces import INFLUENCES, Piece, mesh_piece, share, surface_piece, with_alpha
-from baker.person_skirt import SkirtSurface, pinned, sample_rows
+from baker.person_skirt import COLUMNS, SkirtSurface, pinned, sample_rows
 from runtime.types import Label
 
 SLIP_DEPTH = 0.005
@@ -33,7 +33,7 @@ def skirt_piece(config: PersonConfig, body: SkinnedMesh, skirt: SkirtSurface) ->
         period = skirt.girth / max(1, round(skirt.girth / config.skirt_period))
         rgb = fabric(uv, pattern=config.skirt_pattern, first=config.skirt_color, second=config.skirt_second,
                      period=period, length=length, seed=config.seed)
-        waistband = smoothstep(0.035, 0.030, uv[:, 1])
+        waistband = smoothstep(0.035, 0.030, uv[:, 1]) * (not config.dress)
         hem = smoothstep(length - 0.016, length - 0.008, uv[:, 1])
         rgb = mix(rgb, 0.55 * np.array(config.skirt_color), np.clip(waistband + 0.6 * hem, 0, 1))
         valley = interpolate(skirt.valley[skirt.faces][..., None], faces, barycentrics)
@@ -54,11 +54,16 @@ def top_piece(config: PersonConfig, body: Body, skirt: SkirtSurface) -> Piece:
         uv = np.stack([points[:, 0] + 0.6 * points[:, 2], waist + 0.5 - points[:, 1]], 1)
         arm = np.abs(points[:, 0]) > joint(body, "left_shoulder")[0] + 0.03
         uv = np.where(arm[:, None], uv[:, ::-1], uv)
+        period = config.top_period
+        if config.dress:
+            # The skirt's own stripes go on over the seam.
+            period = skirt.girth / max(1, round(skirt.girth / config.skirt_period))
+            uv = np.where(arm[:, None], uv, np.stack([_around(points, skirt), waist - points[:, 1]], 1))
         rgb = fabric(uv, pattern=config.top_pattern, first=config.top_color, second=config.top_second,
-                     period=config.top_period, length=0.55, seed=config.seed + 7)
+                     period=period, length=0.55, seed=config.seed + 7)
         collar = np.abs(_neck_distance(points, center) - 0.012) < 0.012
         cuff = np.abs(np.abs(points[:, 0]) - _sleeve_end(config, body)) < 0.014
-        rgb = mix(rgb, np.array(config.top_second), (collar | cuff).astype(float))
+        rgb = mix(rgb, np.array(config.top_second), (collar | (cuff & (config.sleeve_flare <= 0))).astype(float))
         return with_alpha(rgb, under_top(points, config, body, waist, margin=0.0))
 
     # The collar and cuffs are the top's finest pattern.
@@ -66,6 +71,15 @@ def top_piece(config: PersonConfig, body: Body, skirt: SkirtSurface) -> Piece:
     edge = np.minimum(np.abs(_neck_distance(middles, center) - 0.01),
                       np.abs(np.abs(middles[:, 0]) - _sleeve_end(config, body)))
     return surface_piece(config, mesh, piece="top", label=Label.TIGHT, color=color, density=1.0 + 3.0 * (edge < 0.03))
+
+
+def _around(points: np.ndarray, skirt: SkirtSurface) -> np.ndarray:
+    """The skirt's distance around [m] at the azimuths of `points`, from its upper edge."""
+    edge, u = skirt.vertices[:COLUMNS].astype(np.float64), skirt.uv[:COLUMNS, 0]
+    axis_z = 0.5 * (edge[:, 2].min() + edge[:, 2].max())
+    turn = np.unwrap(np.arctan2(edge[:, 0], edge[:, 2] - axis_z))
+    return np.interp(np.arctan2(points[:, 0], points[:, 2] - axis_z) % (2 * np.pi), np.append(turn, 2 * np.pi),
+                     np.append(u, skirt.girth))
 
 
 def _neck_distance(points: np.ndarray, center: np.ndarray) -> np.ndarray:
@@ -77,6 +91,9 @@ def _neck_distance(points: np.ndarray, center: np.ndarray) -> np.ndarray:
 def _sleeve_end(config: PersonConfig, body: Body) -> float:
     """|x| of the cuffs [m]."""
     shoulder, wrist = joint(body, "left_shoulder")[0], joint(body, "left_wrist")[0]
+    if config.sleeve_flare > 0:
+        # Under a wide sleeve the fitted one ends where that is held.
+        return float(shoulder + config.sleeve_start * (wrist - shoulder) + 0.04)
     return float(shoulder + 0.03 + config.sleeves * (wrist - 0.03 - shoulder))
 
 

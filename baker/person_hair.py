@@ -5,6 +5,7 @@ Letters: S strands, K points a strand. Lengths in metres.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,11 +18,12 @@ from baker.body import JOINT_NAMES, Body, take_faces
 from baker.meshes import vertex_normals
 from baker.person_colors import Rgb, smoothstep, value_noise
 
-HairStyle = Literal["short", "bob", "long", "ponytail"]
+HairStyle = Literal["short", "bob", "long", "ponytail", "pigtails"]
 STEP = 0.016
 """Distance between the points of a strand [m]."""
-STEPS: dict[HairStyle, int] = {"short": 5, "bob": 20, "long": 34, "ponytail": 34}
-"""Points a strand has at most."""
+STEPS: dict[HairStyle, int] = {"short": 5, "bob": 20, "long": 34, "ponytail": 34, "pigtails": 34}
+"""Points a strand has at most, before `extra` length."""
+TIED = ("ponytail", "pigtails")
 WIDTH = 0.0045
 """Standard deviation across a strand's Gaussian, which stands for a lock [m]; a third of it is the thickness."""
 SKULL = (0.075, 0.105, 0.095)
@@ -39,6 +41,8 @@ class Strands:
     """Rest positions [m]."""
     alive: np.ndarray
     """Boolean [S K]: the point is before the strand's end."""
+    falling: np.ndarray
+    """Boolean [S K]: it hangs: behind the knot where hair is tied, else below the ears."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +91,10 @@ def cap_mesh(body: Body, head: HeadFrame, *, lift: float) -> SkinnedMesh:
     return SkinnedMesh(raised.astype(np.float32), cap.faces, cap.skin_joints, cap.skin_weights)
 
 
-def comb(body: Body, head: HeadFrame, roots: Float[np.ndarray, "S 3"], *, style: HairStyle, seed: int) -> Strands:
-    """Strands from `roots` on the scalp: over the skull away from part and face, then falling behind the shoulders."""
+def comb(body: Body, head: HeadFrame, roots: Float[np.ndarray, "S 3"], *, style: HairStyle, seed: int,
+         extra: float = 0.0) -> Strands:
+    """Strands from `roots` on the scalp: over the skull away from part and face, then falling behind the shoulders.
+    `extra` [m] lengthens what falls to the chest."""
     rng = np.random.Generator(np.random.Philox([seed, 11]))
     skin = body.part("body")
     ears = body.masks["ears"][np.unique(body.faces_of["body"])] > 0.3
@@ -97,13 +103,15 @@ def comb(body: Body, head: HeadFrame, roots: Float[np.ndarray, "S 3"], *, style:
     surface, normals = skin.vertices[upper], vertex_normals(skin.vertices, skin.faces)[upper]
     tree = cKDTree(surface)
     count = len(roots)
-    reach = _reach(style, head, body, rng.random(count))
-    clearance = 0.007 + (0.010 if style == "ponytail" else 0.015) * rng.random(count)
+    reach = _reach(style, head, body, rng.random(count)) - extra
+    clearance = 0.007 + (0.010 if style in TIED else 0.015) * rng.random(count)
     knot = head.centre + np.array([0.0, 0.01, -0.118])
+    if style == "pigtails":
+        knot = np.where(roots[:, :1] > 0, 1.0, -1.0) * [0.085, 0.0, 0.0] + head.centre + [0.0, -0.035, -0.065]
     part = np.where(roots[:, 0] > -0.012 + 0.01 * rng.standard_normal(count), 1.0, -1.0)
-    points, alive = [roots], [np.ones(count, bool)]
+    points, alive, falling = [roots], [np.ones(count, bool)], [np.zeros(count, bool)]
     position, heading, tied = roots.copy(), np.zeros((count, 3)), np.zeros(count, bool)
-    for step in range(STEPS[style]):
+    for step in range(STEPS[style] + math.ceil(extra / STEP)):
         wish, on_skull = _wish(position, head, part, style=style, knot=knot, tied=tied)
         heading = wish if step == 0 else 0.45 * heading + 0.55 * wish
         heading /= np.maximum(np.linalg.norm(heading, axis=1, keepdims=True), 1e-9)
@@ -120,10 +128,12 @@ def comb(body: Body, head: HeadFrame, roots: Float[np.ndarray, "S 3"], *, style:
         if style == "short":
             end = np.full(count, (step + 1) * STEP) > reach
         else:
-            end = (moved[:, 1] < reach) & (tied | (style != "ponytail"))
+            end = (moved[:, 1] < reach) & (tied | (style not in TIED))
         points.append(moved)
         alive.append(alive[-1] & ~end)
-    return Strands(np.stack(points, 1), np.stack(alive, 1))
+        falling.append(tied & (moved[:, 1] < np.broadcast_to(knot, moved.shape)[:, 1] - 0.005) if style in TIED
+                       else moved[:, 1] < head.eyes[1] - 0.03)
+    return Strands(np.stack(points, 1), np.stack(alive, 1), np.stack(falling, 1))
 
 
 def _reach(style: HairStyle, head: HeadFrame, body: Body, draw: np.ndarray) -> np.ndarray:
@@ -136,7 +146,7 @@ def _reach(style: HairStyle, head: HeadFrame, body: Body, draw: np.ndarray) -> n
             return head.chin - 0.010 - 0.020 * draw
         case "long":
             return chest + 0.03 - 0.08 * draw
-        case "ponytail":
+        case "ponytail" | "pigtails":
             return chest + 0.06 - 0.10 * draw
 
 
@@ -154,7 +164,7 @@ def _wish(position: np.ndarray, head: HeadFrame, part: np.ndarray, *, style: Hai
     over = np.stack([part * 0.9 * top, -0.9 + 0.4 * front, -0.25 - 0.75 * front], 1)
     if style == "short":
         over = np.stack([part * 0.6 * top, -0.7 - 0.3 * front, 0.25 * front - 0.5 * (1 - front)], 1)
-    if style == "ponytail":
+    if style in TIED:
         over = knot - position
         fall = np.where(tied[:, None], np.array([0.0, -1.0, 0.0]) + np.array([0, 0, -0.9]) * on_skull[:, None], over)
         on_skull = np.where(tied, 0.0, 1.0)

@@ -19,6 +19,8 @@ COLUMNS = 96
 """Six a pleat at sixteen pleats."""
 CLEARANCE = 0.012
 """Cloth over the body at rest [m]."""
+JOIN_DEPTH = 0.006
+"""By how much a dress's seam lies nearer to the body than a waistband [m]."""
 PINNED_ROWS = 2
 OVERLAP = 0.65
 """Standard deviation over spacing of the cloth's Gaussians (`meshes.SIZE_OF_SPACING` is 0.6: stretched by a
@@ -41,6 +43,8 @@ class SkirtShape:
     """Number of folds around."""
     pleat_depth: float
     """Radial depth of the folds at the hem [m]."""
+    joined: bool = False
+    """The upper edge lies close, as a dress's does where its bodice goes on."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,8 @@ def make_skirt(body: Body, shape: SkirtShape) -> SkirtSurface:
     angles = np.interp(around, arc, fine)
     # 2. Radii: the hulls' running maximum from the waist down, then the flare and the folds.
     radii = np.stack([_hull_radius(trunk, height=y, axis_z=axis_z, angles=angles) for y in heights]) + CLEARANCE
+    if shape.joined:
+        radii -= (JOIN_DEPTH * np.clip(1 - (heights[0] - heights) / 0.08, 0, 1))[:, None]
     radii = np.maximum.accumulate(_smooth_around(radii), axis=0)
     drop = np.maximum(heights[0] - heights - 0.05, 0.0)[:, None]
     radii = radii[:1] + np.maximum(radii - radii[:1], shape.flare * drop)

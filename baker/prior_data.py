@@ -21,7 +21,8 @@ from baker import cloth
 from baker.avatar import Avatar
 from baker.conditions import MIRRORED, draw_pose, keypoints, project, reference_image
 from baker.meshes import ride
-from baker.motions import load_motion
+from baker.motion_files import KINDS, read_motion
+from baker.motions import MotionOptions, load_motion
 from baker.person import make_person, random_person
 from baker.trajectories import DISTANCE, diagonal, root_targets
 from baker.videos import PoseAt, to_uint8
@@ -54,7 +55,10 @@ class PriorDataConfig:
     height: int = 224
     """Picture height [px]."""
     motion_folder: str = ""
-    """Folder of AMASS-layout .npz motions that are mixed in half and half; empty for procedural ones only."""
+    """Folder of motion files (AMASS-layout .npz, .bvh, .glb and the other kinds that are read), searched with its
+    subfolders, mixed in half and half; empty for procedural ones only."""
+    materials: bool = True
+    """Draw the cloth's weight, stiffness, drag and friction for each simulation; else `ClothConfig`'s."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,8 @@ class TrainingClip:
     reference: UInt8[np.ndarray, "H X 3"]
 
 
+RATE = 30.0
+"""Frames a second of every clip."""
 TRUTH, COARSE, POSE, EXCHANGED = slice(0, 3), slice(3, 6), slice(6, 9), slice(9, 12)
 PRESERVED, GARMENT = 12, 13
 FLOW = slice(14, 16)
@@ -155,7 +161,9 @@ def simulate_scene(config: PriorDataConfig, simulation: int) -> Scene:
     person_seed = 10_000 + 1_000 * config.seed + simulation
     avatar = make_person(replace(random_person(person_seed), binding=binding))
     motion = _draw_motion(config, avatar, rng)
-    simulated = cloth.simulate(avatar, motion, cloth.ClothConfig())
+    material = draw_material(np.random.default_rng((config.seed, simulation, 77))) if config.materials else (
+        cloth.ClothConfig())
+    simulated = cloth.simulate(avatar, motion, material)
 
     @cache
     def rigid(t: int) -> GaussianSet:
@@ -174,13 +182,44 @@ def simulate_scene(config: PriorDataConfig, simulation: int) -> Scene:
     return Scene(avatar=avatar, motion=motion, truth=truth, rigid=rigid)
 
 
+def draw_material(rng: np.random.Generator) -> cloth.ClothConfig:
+    """A cloth from chiffon to denim: weight, bending, shear, air and friction, each spread about `ClothConfig`'s."""
+    usual = cloth.ClothConfig()
+    weight = float(np.exp(rng.uniform(np.log(0.5), np.log(1.8))))
+    # Heavier cloth is stiffer on the whole: compliance goes against weight, with a spread of its own.
+    bend = float(np.exp(rng.normal(0.0, 0.7))) / weight
+    return replace(usual, density=usual.density * weight, bend_compliance=usual.bend_compliance * bend,
+                   shear_compliance=usual.shear_compliance * float(np.exp(rng.normal(0.0, 0.4))),
+                   drag=float(rng.uniform(0.9, 1.5)), friction=float(rng.uniform(0.2, 0.45)),
+                   damping=float(rng.uniform(0.3, 0.9)))
+
+
+def motion_files_in(folder: Path, *, frames: int) -> list[Path]:
+    """Motion files in a folder and its subfolders, sorted, that last `frames` at 30 a second. Raises `InputError` where
+    there is none, or for a file that cannot be read."""
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in KINDS and path.is_file())
+    long_enough = []
+    for path in files:
+        clip = read_motion(str(path))
+        if (clip.frames - 1) / clip.fps * RATE + 1 >= frames:
+            long_enough.append(path)
+    if not long_enough:
+        raise InputError(f"{folder}: holds no motions of {frames} frames or more ({', '.join(KINDS)}); "
+                         "give another folder or none")
+    return long_enough
+
+
+@cache
+def _motion_files(folder: str, frames: int) -> list[Path]:
+    return motion_files_in(Path(folder), frames=frames)
+
+
 def _draw_motion(config: PriorDataConfig, avatar: Avatar, rng: np.random.Generator) -> Motion:
     variation = int(rng.integers(1, 2**31))
-    files = sorted(Path(config.motion_folder).glob("*.npz")) if config.motion_folder else []
-    if config.motion_folder and not files:
-        raise InputError(f"{config.motion_folder}: holds no .npz motions; give another folder or none")
+    files = _motion_files(config.motion_folder, config.frames) if config.motion_folder else []
     if files and rng.random() < 0.5:
-        motion = load_motion(str(files[int(rng.integers(len(files)))]), avatar)
+        source = files[int(rng.integers(len(files)))]
+        motion = load_motion(str(source), avatar, options=MotionOptions(fps=RATE))
         length = min(motion.frames, 3 * config.frames)
         start = int(rng.integers(motion.frames - length + 1))
         return motion.slice(start, start + length)
