@@ -190,6 +190,23 @@ def add_prior_commands(commands: Any) -> None:
                        help="e.g. steps=1000, lora_rank=32 (0: all weights), width=480, height=832, frames=81 "
                        "(repeatable)")
     train.set_defaults(run=run_prior_train)
+    personal = actions.add_parser(
+        "personalise", help="fine-tune the embedded prior on an avatar's own garments; resumable",
+        description="Simulate the avatar's garments over the motions and fine-tune the embedded prior's weights on it. "
+        "Use the result with: ani3d bake ... --prior-path DIR/embedded.safetensors")
+    personal.add_argument("avatar", metavar="AVATAR")
+    personal.add_argument("motions", metavar="MOTION", nargs="+", help="names or files to learn from")
+    personal.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    personal.add_argument("--held-out", default="jump", metavar="MOTION",
+                          help="what the result is measured on and not learnt from (default: jump)")
+    personal.add_argument("--prior-path", type=Path, metavar="FILE", help="weights to begin with (default: shipped)")
+    personal.add_argument("--parts", type=lambda text: tuple(text.split(",")), default=(), metavar="A,B,…",
+                          help="parts of a character file to wear")
+    personal.add_argument("--textures", type=Path, metavar="DIR", help="where a character's texture files are")
+    personal.add_argument("--gaussians", type=int, metavar="N", help="how many Gaussians to make from a mesh")
+    personal.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", dest="settings",
+                          help="e.g. steps=300, variations=2, learning_rate=2e-4 (repeatable)")
+    personal.set_defaults(run=run_prior_personalise)
     info = actions.add_parser("info", help="what weights or a Wan model's folder hold, and what is missing")
     info.add_argument("path", nargs="?", type=Path, help="file or folder (default: the shipped weights)")
     info.set_defaults(run=run_prior_info)
@@ -541,6 +558,21 @@ def run_prior_info(args: argparse.Namespace) -> None:
     from baker.prior_info import prior_info
 
     print(json.dumps(prior_info(args.path), indent=1))
+
+
+def run_prior_personalise(args: argparse.Namespace) -> None:
+    """Fine-tune the embedded prior on one avatar; continues where it was stopped."""
+    from baker.avatars import load_avatar
+    from baker.config import with_settings
+    from baker.prior_personal import PersonalConfig, personalise
+    from baker.progress import Progress
+
+    config = with_settings(PersonalConfig(weights=str(args.prior_path or "")), args.settings)
+    avatar = load_avatar(args.avatar, parts=args.parts, count=args.gaussians, texture_dir=args.textures)
+    with Progress() as progress:
+        made = personalise(avatar, args.motions, args.output, held_out=args.held_out, config=config,
+                           progress=progress.report)
+    print(json.dumps(made, indent=1))
 
 
 def run_truth(args: argparse.Namespace) -> None:

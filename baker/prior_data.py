@@ -163,6 +163,11 @@ def simulate_scene(config: PriorDataConfig, simulation: int) -> Scene:
     motion = _draw_motion(config, avatar, rng)
     material = draw_material(np.random.default_rng((config.seed, simulation, 77))) if config.materials else (
         cloth.ClothConfig())
+    return scene_of(avatar, motion, material)
+
+
+def scene_of(avatar: Avatar, motion: Motion, material: cloth.ClothConfig) -> Scene:
+    """An avatar's garments simulated over a motion."""
     simulated = cloth.simulate(avatar, motion, material)
 
     @cache

@@ -105,8 +105,10 @@ def train(config: PriorTrainConfig, out: Path, progress: Report | None = None) -
     return fit(config, make_dataset(config.data, out / "clips", progress), out, progress)
 
 
-def fit(config: PriorTrainConfig, store: ClipStore, out: Path, progress: Report | None = None) -> Path:
-    """Train on the clips of a store: the second half of `train`."""
+def fit(config: PriorTrainConfig, store: ClipStore, out: Path, progress: Report | None = None, *,
+        start: RestorationNetwork | None = None) -> Path:
+    """Train on the clips of a store: the second half of `train`. With `start`, a network of `config.network`'s shape,
+    go on from its weights, and keep none that measure worse."""
     names = [name for name in store.list() if name[0] < config.data.simulations]
     clips = [store.read(*name) for name in names if name[0] >= config.data.held_out]
     held_out = _spread([store.read(*name) for name in names if name[0] < config.data.held_out],
@@ -114,7 +116,9 @@ def fit(config: PriorTrainConfig, store: ClipStore, out: Path, progress: Report 
     if not clips or not held_out:
         raise InputError(f"{store.folder}: {len(clips)} training and {len(held_out)} held-out clips; "
                          "raise data.simulations above data.held_out")
-    state = _start(config, clips, out)
+    state = _start(config, clips, out, start)
+    if start is not None and state.step == 0:
+        _validate(config, state, held_out, out)
     recent: list[dict[str, float]] = []
     while state.step < config.steps:
         began = time.perf_counter()
@@ -238,8 +242,9 @@ def _validate(config: PriorTrainConfig, state: _State, held_out: list[np.ndarray
         save_weights(out / SHIPPED.name, network, state=state.average, about=about)
 
 
-def _start(config: PriorTrainConfig, clips: list[np.ndarray], out: Path) -> _State:
-    """The state of the checkpoint in `out`, or a fresh one with a codec fitted to the clips."""
+def _start(config: PriorTrainConfig, clips: list[np.ndarray], out: Path, start: RestorationNetwork | None) -> _State:
+    """The state of the checkpoint in `out`; else of the network `start`; else a fresh one with a codec fitted to the
+    clips."""
     path = out / "checkpoint.safetensors"
     tensors: dict[str, Tensor] = {}
     if path.is_file():
@@ -248,12 +253,14 @@ def _start(config: PriorTrainConfig, clips: list[np.ndarray], out: Path) -> _Sta
             numbers = json.loads(file.metadata()["numbers"])
         codec = PatchCodec(*(tensors[f"codec.{part}"] for part in ("basis", "mean", "deviation")))
     else:
-        codec = _fit_codec(config, clips)
+        codec = start.codec if start is not None else _fit_codec(config, clips)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         network = RestorationNetwork(config.network, codec)
     optimiser = torch.optim.AdamW(_trained(network).values(), lr=config.learning_rate, weight_decay=0.01, fused=True)
     if not tensors:
+        if start is not None:
+            network.load_state_dict(start.state_dict())
         average = {name: value.detach().clone() for name, value in network.state_dict().items()}
         return _State(network=network, optimiser=optimiser, average=average)
     network.load_state_dict(_part(tensors, "network."))
