@@ -30,7 +30,10 @@ def write(bundle: Bundle, path: Path, options: ExportOptions) -> Report:
         write_player_bundle(bundle, folder, options)
         package = folder / PACKAGE
         shutil.copytree(SOURCES, package)
-        shutil.copyfile(SOURCES / "README.md", folder / "README.md")
+        # The same page beside the package, where it is looked for first.
+        page = (SOURCES / "README.md").read_text(encoding="utf-8")
+        (folder / "README.md").write_text(page.replace("](Documentation~/", f"]({PACKAGE}/Documentation~/"),
+                                          encoding="utf-8", newline="\n")
         for file in sorted(package.rglob("*")):
             # Unity does not look into folders whose name ends in ~.
             if not any(part.endswith("~") for part in file.relative_to(package).parts):

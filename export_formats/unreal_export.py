@@ -19,7 +19,7 @@ PLUGIN = "Ani3D"
 SHARED_SHADERS = ("Ani3DDecode.hlsl", "Ani3DKernels.hlsl", "Ani3DSplat.hlsl")
 """Files of the Unity package's Resources that the plugin's shaders include."""
 
-_OWNED = r"Ani3D|avatar\.ani3d|README\.md"
+_OWNED = r"Ani3D|avatar\.ani3d|README\.md|pictures"
 
 
 def write(bundle: Bundle, path: Path, options: ExportOptions) -> Report:
@@ -28,6 +28,7 @@ def write(bundle: Bundle, path: Path, options: ExportOptions) -> Report:
         write_player_bundle(bundle, folder, options)
         copy_plugin(folder / PLUGIN)
         shutil.copyfile(SOURCES / "README.md", folder / "README.md")
+        shutil.copytree(SOURCES / "pictures", folder / "pictures")
     return Report(path=path, size_bytes=size_of(path), frames=sum(clip.motion.frames for clip in bundle.clips),
                   opens_with=f"Unreal 5.4 or newer: copy {PLUGIN} into a C++ project's Plugins, then drag {FILE} into "
                   "the Content Browser (see README.md)")

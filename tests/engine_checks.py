@@ -3,6 +3,8 @@
 import re
 import subprocess
 from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from asymmetric_figure import make_figure, with_driven_clip
 from outside.shaders import hlsl
 from sample_bundle import make_bundle
 
+from export_formats import engine_pictures
 from runtime import archive, bundle_blocks, stage_reference
 from runtime.actor import Actor
 from runtime.actor_loop import loop_of
@@ -224,6 +227,18 @@ def check_refusals(command, path, folder):
         assert done.returncode == 2, (words, done.stdout + done.stderr)
         assert words in done.stdout and done.stdout.startswith("bad.ani3d"), done.stdout
         assert done.stdout.count("\n") == 1, done.stdout
+
+
+def check_page(folder):
+    """The README of an export: every picture it shows is there, and as the script draws it now."""
+    shown_pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", (folder / "README.md").read_text())
+    assert len(shown_pictures) == 3
+    drawn = {Path(name).name + name.split("/")[0]: draw for name, draw in engine_pictures.PICTURES.items()}
+    engine = "unity" if "com.ani3d" in shown_pictures[0] else "unreal"
+    for picture in shown_pictures:
+        text = (folder / picture).read_text(encoding="utf-8")
+        assert text == drawn[Path(picture).name + engine]().svg(), "run python -m export_formats.engine_pictures"
+        ElementTree.fromstring(text)
 
 
 NOT_USED = {"FirstStep": 0, "ListEnds": np.zeros(4), "TexelWords": np.zeros(4), "Count": 0, "MovingCount": 0,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_checks import KINDS, TIMES, CoreContract, Dumped, Gpu, shown, write_bundles
+from engine_checks import KINDS, TIMES, CoreContract, Dumped, Gpu, check_page, shown, write_bundles
 from gl_context import software_gl
 from outside.shaders import hlsl
 from outside.unity.compile import check
@@ -289,13 +289,16 @@ def test_export_gives_every_file_a_lasting_identifier(tmp_path):
     assert len(set(guids)) == len(guids) and all(len(guid) == 32 for guid in guids)
     package = tmp_path / "one" / "com.ani3d.player"
     for path in package.rglob("*"):
-        if "Samples~" not in path.parts and path.suffix != ".meta":
+        if not any(part.endswith("~") for part in path.parts) and path.suffix != ".meta":
             assert path.with_name(f"{path.name}.meta").exists(), path
     names = {json.loads(path.read_text())["name"] for path in package.rglob("*.asmdef")}
     for path in package.rglob("*.asmdef"):
         assert set(json.loads(path.read_text())["references"]) <= names | {"Gsplat", "Unity.Timeline"}
-    assert json.loads((package / "package.json").read_text())["name"] == package.name
+    about = json.loads((package / "package.json").read_text())
+    assert about["name"] == package.name
+    assert all(any((package / sample["path"]).rglob("*.cs")) for sample in about["samples"])
     assert read_bundle(tmp_path / "one" / "avatar.ani3d").gaussians.count == 40
+    check_page(tmp_path / "one")
 
 
 def test_shader_constants_are_the_runtimes():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_checks import CoreContract, Dumped, Gpu, shown, write_bundles
+from engine_checks import CoreContract, Dumped, Gpu, check_page, shown, write_bundles
 from gl_context import software_gl
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -203,6 +203,7 @@ def test_export_is_a_complete_plugin(tmp_path):
     assert len(entries) == 9
     assert all((plugin / "Shaders" / "Private" / file).exists() and f" {entry}(" in texts for file, entry in entries)
     assert read_bundle(tmp_path / "out" / "avatar.ani3d").gaussians.count == 20
+    check_page(tmp_path / "out")
 
 
 def test_shader_parameters_are_those_the_shaders_declare():

@@ -150,8 +150,12 @@ namespace Ani3D
             // A material's or a prefab's preview shows its own scene only, as does prefab mode.
             bool ownScene = camera.scene.IsValid();
             bool planned = false;
-            foreach (Ani3DPlayer player in Players)
+            for (int i = Players.Count - 1; i >= 0; i--)
             {
+                Ani3DPlayer player = Players[i];
+                // The importer's own figure is enabled while it is made, and then gone or part of no scene.
+                if (player == null) Players.RemoveAt(i);
+                if (player == null || !player.gameObject.scene.IsValid()) continue;
                 if (!player.DrawsItself || (camera.cullingMask & 1 << player.gameObject.layer) == 0) continue;
                 if (ownScene ? camera.scene != player.gameObject.scene : camera.cameraType == CameraType.Preview) continue;
                 if (!player.Refresh()) continue;
