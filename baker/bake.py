@@ -28,12 +28,14 @@ from baker.config import BakeConfig, CoarseConfig
 from baker.distil import distil
 from baker.field import ResidualField
 from baker.motions import MotionOptions, clip_name, load_motion, motion_files_of
-from baker.optimise import OptimiseConfig, optimise
+from baker.optimise import optimise
+from baker.optimise_config import OptimiseConfig
 from baker.priors import VideoPrior, load_prior
 from baker.progress import Progress
 from baker.restore import restore
 from baker.segmenters import Segmenter, load_segmenter
 from baker.stages import StageResult, file_fingerprint, open_bake, read_record, run_stage
+from baker.supervision import Backend, Subject, Supervision
 from baker.trajectories import diagonal, root_targets
 from baker.videos import PoseAt, Video, load_video, render_video, save_video
 from runtime.bundle import lod_order, reorder, write_bundle
@@ -162,8 +164,16 @@ def start_azimuths(config: CoarseConfig, *, offset: float = 0.0) -> list[float]:
 
 
 def total_turn(config: CoarseConfig, motion: Motion) -> float:
-    """Azimuth a trajectory covers over the whole clip [rad]."""
-    return float(np.deg2rad(config.turn_degrees) * max(1.0, motion.duration / config.seconds_per_turn))
+    """Azimuth a trajectory covers over the whole clip [rad]; in a short clip at least what they need to see all sides
+    together."""
+    turns = max(motion.duration / config.seconds_per_turn, 1 / config.trajectories)
+    return float(np.deg2rad(config.turn_degrees) * turns)
+
+
+def elevation(config: CoarseConfig, index: int) -> float:
+    """Camera elevation of the `index`-th trajectory [rad]: below and above the mean in turn."""
+    side = 1 if index % 2 else -1
+    return float(np.deg2rad(config.elevation_degrees + side * config.elevation_spread_degrees))
 
 
 class _Pipeline:
@@ -174,7 +184,7 @@ class _Pipeline:
         self.request, self.config, self.prior, self.progress = request, config, prior, progress
         self.segmenter = segmenter
         self.background = (config.coarse.background,) * 3
-        self.backend = {"rasteriser": request.rasteriser, "device": request.device}
+        self.backend = Backend(rasteriser=request.rasteriser, device=request.device)
 
     def run(self, sources: dict[str, Any], loaded: tuple[Avatar, Motion] | None) -> BakeResult:
         from baker.report import write_report
@@ -194,7 +204,7 @@ class _Pipeline:
         coarse = stage("020_coarse", asdict(config.coarse) | {"segmenter": self.request.segmenter}, [second],
                        self.coarse)
         restored = stage("030_restore", self.restore_config(), [coarse], lambda part: self.restore(part, coarse.path))
-        field = stage("040_optimise", asdict(config.optimise) | self.backend, [restored],
+        field = stage("040_optimise", asdict(config.optimise) | asdict(self.backend), [restored],
                       lambda part: self.optimise(part, restored.path))
         offsets = stage("050_distil", asdict(config.distil), [field], lambda part: self.distil(part, field.path))
         bundle = stage("060_bundle", {"name": bake_dir.stem}, [offsets],
@@ -234,7 +244,7 @@ class _Pipeline:
         config = self.config.coarse
         return diagonal(self.targets, start_azimuth=start_azimuths(config, offset=offset)[index],
                         turn=total_turn(config, self.motion), size=(config.width, config.height),
-                        elevation=float(np.deg2rad(config.elevation_degrees)))
+                        elevation=elevation(config, index))
 
     def coarse(self, part: Path) -> dict[str, Any]:
         count = self.config.coarse.trajectories
@@ -299,11 +309,14 @@ class _Pipeline:
                 new.append(load_video(path))
             return new
 
+        avatar = self.avatar_
         learned = optimise(
-            self.avatar_.gaussians, self.avatar_.rig, self.motion, videos, self.optimise_config(),
-            checkpoint_dir=part, background=self.background, body=self.avatar_.body,
-            **self.backend, update=None if self.prior is None else update,
-            seed=self.request.seed, progress=self.progress.report)
+            Subject(gaussians=avatar.gaussians, rig=avatar.rig, motion=self.motion, body=avatar.body),
+            Supervision(videos=tuple(videos), background=self.background,
+                        update=None if self.prior is None else update),
+            config=self.optimise_config(), checkpoint_dir=part, backend=self.backend, seed=self.request.seed,
+            progress=self.progress.report)
+        assert isinstance(learned.field, ResidualField)
         learned.field.save(part / "field.safetensors")
         save_gaussians(part / "gaussians.npz", learned.gaussians, learned.rig)
         (part / "history.json").write_text(json.dumps(learned.history), encoding="utf-8")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 from baker.distil import DistilConfig
-from baker.optimise import OptimiseConfig
+from baker.optimise_config import OptimiseConfig
 from baker.restore import RestoreConfig
 from runtime.errors import InputError
 
@@ -23,11 +23,14 @@ class CoarseConfig:
     trajectories: int = 4
     """Orbits with evenly spaced start azimuths (the paper's figure shows 3)."""
     turn_degrees: float = 360.0
-    """Azimuth each trajectory covers while the clip plays; long clips turn as often as `seconds_per_turn` says."""
+    """Azimuth each trajectory covers in `seconds_per_turn`."""
     seconds_per_turn: float = 3.0
-    """At most this long for one `turn_degrees` [s]: keeps the camera speed that the prior was trained on."""
+    """Time of one `turn_degrees` [s]: the camera speed that the prior was trained on. A clip too short for the
+    trajectories to see all sides together turns faster."""
     elevation_degrees: float = 10.0
-    """Camera elevation (the released code's 10 degrees, facts §1.2)."""
+    """Mean camera elevation (the released code's 10 degrees, facts §1.2)."""
+    elevation_spread_degrees: float = 0.0
+    """Trajectories look from so much below and above it in turn."""
     width: int = 128
     """Video width [px], a multiple of 16."""
     height: int = 224

@@ -6,14 +6,13 @@ when one is made. Letters: N Gaussians, M of them moving, S chosen rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.ndimage import binary_dilation
 
-from baker.videos import Video
 from runtime import rotations
 from runtime.types import Camera, GaussianSet, Rig
 
@@ -62,20 +61,20 @@ def drop(gaussians: GaussianSet, rig: Rig, rows: Int[np.ndarray, " S"]) -> tuple
                                          skin_weights=np.ascontiguousarray(rig.skin_weights[kept]))
 
 
-def share_outside(means_at: Callable[[int], Float[np.ndarray, "M 3"]], videos: Sequence[Video],
-                  figures: Sequence[Sequence[Bool[np.ndarray, "H X"]]]) -> Float[np.ndarray, " M"]:
-    """In what share of all pictures each point lies more than `MARGIN` off the figure; `figures` [video][frame] are
-    its pixels. The cameras hold the whole figure, so a point beyond the picture's border is off it; pictures without
-    a figure say nothing."""
+def share_outside(means_at: Callable[[int], Float[np.ndarray, "M 3"]],
+                  seen: Mapping[int, Sequence[tuple[Camera, Bool[np.ndarray, "H X"]]]]) -> Float[np.ndarray, " M"]:
+    """In what share of all pictures each point lies more than `MARGIN` off the figure; `seen` holds the pictures of
+    each frame: camera and the figure's pixels. The cameras hold the whole figure, so a point beyond the picture's
+    border is off it; pictures without a figure say nothing."""
     outside: np.ndarray | float = 0.0
     pictures = 0
-    for frame in range(len(videos[0].cameras)):
+    for frame, shots in sorted(seen.items()):
         means = means_at(frame).astype(np.float64)
-        for video, masks in zip(videos, figures, strict=True):
-            if not masks[frame].any():
+        for camera, figure in shots:
+            if not figure.any():
                 continue
-            near = binary_dilation(masks[frame], iterations=MARGIN)
-            column, row, within = pixels(means, video.cameras[frame])
+            near = binary_dilation(figure, iterations=MARGIN)
+            column, row, within = pixels(means, camera)
             pictures += 1
             outside = outside + ~(within & near[row, column])
     return outside / max(pictures, 1) * np.ones(len(means_at(0)))

@@ -31,7 +31,7 @@ SPACE_AXES = ((0, 1), (0, 2), (1, 2))
 
 @dataclass(frozen=True)
 class FieldConfig:
-    """Shape and scale of the field. The search behind the values is told in `baker/optimise.py`."""
+    """Shape and scale of the field. The search behind the values is told in `baker/optimise_config.py`."""
 
     base: int = 8
     """Cells along each axis at the first level. The paper's D.2 has 64; fitted straight to a simulated skirt of 90
@@ -117,6 +117,11 @@ class ResidualField(nn.Module):
                                           [plane.shape[1] for plane in self.space])
         return other
 
+    def parameter_groups(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """What is learnt: planes, and the decoder's weights."""
+        decoder = [p for layer in (self.hidden_in, self.hidden, self.out) for p in layer.parameters()]
+        return [*self.space, *self.time], decoder
+
     def decode(self, features: Float[Tensor, "B M D"]) -> tuple[
             Float[Tensor, "B M 3"], Float[Tensor, "B M 3"], Float[Tensor, "B M 3"]]:
         """The MLP."""
@@ -133,20 +138,20 @@ class ResidualField(nn.Module):
         for space, time in zip(self.space, self.time, strict=True):
             product = torch.ones(len(frames), len(points), self.config.features, dtype=unit.dtype, device=unit.device)
             for plane, (row, column) in zip(space, SPACE_AXES, strict=True):
-                product = product * _grid_sample(plane, unit[:, column], unit[:, row])
+                product = product * grid_sample(plane, unit[:, column], unit[:, row])
             for axis in range(3):
-                sampled = [_grid_sample(time[axis], unit[:, axis], moment.expand(len(points))) for moment in t]
+                sampled = [grid_sample(time[axis], unit[:, axis], moment.expand(len(points))) for moment in t]
                 product = product * torch.stack(sampled)
             levels.append(product)
         return torch.cat(levels, dim=-1)
 
     def smoothness_in_space(self) -> Float[Tensor, ""]:
         """Mean squared second difference of the space planes along both axes, summed over levels."""
-        return sum((_second_difference(p, 1) + _second_difference(p, 2) for p in self.space), torch.zeros(()))
+        return sum((second_difference(p, 1) + second_difference(p, 2) for p in self.space), torch.zeros(()))
 
     def smoothness_in_time(self) -> Float[Tensor, ""]:
         """Mean squared second difference of the time planes along time, summed over levels."""
-        return sum((_second_difference(p, 1) for p in self.time), torch.zeros(()))
+        return sum((second_difference(p, 1) for p in self.time), torch.zeros(()))
 
     def time_l1(self) -> Float[Tensor, ""]:
         """Mean |1 - time plane|, summed over levels."""
@@ -234,14 +239,16 @@ def _smooth_noise(cells: int, knots: int, features: int, generator: torch.Genera
     return smooth.permute(0, 2, 3, 1).contiguous()
 
 
-def _grid_sample(plane: Float[Tensor, "H X D"], x: Float[Tensor, " P"], y: Float[Tensor, " P"]) -> Float[Tensor, "P D"]:
+def grid_sample(plane: Float[Tensor, "H X D"], x: Float[Tensor, " P"], y: Float[Tensor, " P"]) -> Float[Tensor, "P D"]:
+    """Bilinear samples of a plane at column x and row y, each in [-1, 1] from the first cell to the last."""
     grid = torch.stack([x, y], dim=-1)[None, :, None]
     sampled = F.grid_sample(plane.permute(2, 0, 1)[None], grid, mode="bilinear", align_corners=True,
                             padding_mode="border")
     return sampled[0, :, :, 0].t()
 
 
-def _second_difference(plane: Tensor, axis: int) -> Tensor:
+def second_difference(plane: Tensor, axis: int) -> Tensor:
+    """Mean squared second difference along an axis; 0 where it is shorter than three."""
     if plane.shape[axis] < 3:
         return torch.zeros(())
     return torch.diff(plane, n=2, dim=axis).square().mean()

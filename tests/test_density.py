@@ -4,7 +4,6 @@ import numpy as np
 
 from baker.density import drop, most, share_outside, split
 from baker.trajectories import diagonal
-from baker.videos import Video
 from runtime import rotations
 from runtime.types import GaussianSet, Label, Rig
 
@@ -69,8 +68,6 @@ def test_most_takes_positive_values_only() -> None:
 
 def test_the_share_counts_pictures_in_which_a_point_is_off_the_figure() -> None:
     cameras = diagonal(np.zeros((4, 3)), start_azimuth=0.0, turn=0.0, size=(40, 60), elevation=0.0)
-    video = Video(name="front", cameras=cameras, rgb=np.zeros((4, 60, 40, 3), np.uint8),
-                  preserved=np.zeros((4, 60, 40), np.uint8))
     figure = np.zeros((60, 40), bool)
     figure[20:40, 15:25] = True
     empty = np.zeros((60, 40), bool)
@@ -78,6 +75,6 @@ def test_the_share_counts_pictures_in_which_a_point_is_off_the_figure() -> None:
 
     def means_at(frame: int) -> np.ndarray:
         return points if frame else np.zeros((3, 3))
-    share = share_outside(means_at, [video, video], [[figure] * 4, [empty] * 4])
+    share = share_outside(means_at, {frame: [(cameras[frame], figure), (cameras[frame], empty)] for frame in range(4)})
     # The second is off the figure in three of four pictures, the third out of them.
     np.testing.assert_allclose(share, [0, 0.75, 0.75])

@@ -9,7 +9,7 @@ from baker import evaluate_bake
 from baker.evaluate_bake import BakeEvaluationConfig, evaluate
 
 TINY = BakeEvaluationConfig(cases=1, frames=5, gaussians=1500, iterations=2,
-                            ablations="truth_single_layer,truth_fixed_views,prior_dataset_update")
+                            ablations="truth_single_layer,truth_pose_mlp,truth_bullet_time,prior_dataset_update")
 
 
 def test_every_method_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,10 @@ import torch
 
 from baker import optimise as module
 from baker.field import FieldConfig, ResidualField
-from baker.optimise import CHECKPOINT, Learned, OptimiseConfig, optimise, pose_with_field
+from baker.optimise import CHECKPOINT, Learned, optimise, pose_with_field
+from baker.optimise_config import OptimiseConfig
 from baker.posed_scene import ClothPairs
+from baker.supervision import CPU, Shot, Subject, Supervision, Update
 from baker.trajectories import diagonal, root_targets
 from baker.videos import PoseAt, Video, psnr, render_video
 from runtime import rotations
@@ -82,9 +84,22 @@ def videos() -> list[Video]:
     return [video(azimuth) for azimuth in (0.0, math.pi / 2, math.pi, 3 * math.pi / 2)]
 
 
-def learn(folder: Path, config: OptimiseConfig = FAST, **options: object) -> Learned:
+def subject() -> Subject:
+    gaussians, rig, motion = figure()
+    return Subject(gaussians=gaussians, rig=rig, motion=motion)
+
+
+def supervision(update: Update | None = None) -> Supervision:
+    return Supervision(videos=tuple(videos()), background=GRAY, update=update)
+
+
+def learn(folder: Path, config: OptimiseConfig = FAST, *, update: Update | None = None) -> Learned:
     folder.mkdir(exist_ok=True)
-    return optimise(*figure(), videos(), config, checkpoint_dir=folder, background=GRAY, **options)
+    return optimise(subject(), supervision(update), config=config, checkpoint_dir=folder)
+
+
+def start(folder: Path, config: OptimiseConfig) -> module._Run:
+    return module._Run(subject(), supervision(), config, folder / CHECKPOINT, backend=CPU, seed=0)
 
 
 @functools.cache
@@ -205,8 +220,8 @@ def test_planted_floaters_are_dropped_and_cloth_is_kept(tmp_path: Path) -> None:
     means = gaussians.means.copy()
     means[planted] += np.float32([[1.2, 0.5, 0], [-1.1, 0.2, 0.3], [0.2, 1.3, 1.0]])
     with_floaters = replace(gaussians, means=means)
-    result = optimise(with_floaters, rig, motion, videos(), replace(FAST, iterations=5), checkpoint_dir=tmp_path,
-                      background=GRAY)
+    result = optimise(Subject(gaussians=with_floaters, rig=rig, motion=motion), supervision(),
+                      config=replace(FAST, iterations=5), checkpoint_dir=tmp_path)
     kept = np.delete(np.arange(gaussians.count), planted)
     np.testing.assert_array_equal(result.gaussians.means, with_floaters.means[kept])
     np.testing.assert_array_equal(result.rig.skin_weights, rig.skin_weights[kept])
@@ -219,13 +234,13 @@ def test_planted_floaters_are_dropped_and_cloth_is_kept(tmp_path: Path) -> None:
 
 
 def test_every_frame_is_drawn_once_before_any_repeats_and_no_video_twice_in_a_step(tmp_path: Path) -> None:
-    run = module._Run(*figure(), videos(), replace(FAST, views=3), tmp_path / CHECKPOINT, background=GRAY,
-                      body=None, rasteriser="cpu", device="cpu", update=None, seed=0)
+    run = start(tmp_path, replace(FAST, views=3))
     picks = [run.pick(step) for step in range(2 * FRAMES)]
     first, second = ([frame for frame, _ in part] for part in (picks[:FRAMES], picks[FRAMES:]))
     assert sorted(first) == sorted(second) == list(range(FRAMES)) and first != second
-    assert all(len(set(chosen)) == 3 for _, chosen in picks)
-    assert {video for _, chosen in picks for video in chosen} == {0, 1, 2, 3}
+    assert all(len({shot.key for shot in chosen}) == 3 for _, chosen in picks)
+    assert all(shot.picture == shot.frame == frame for frame, chosen in picks for shot in chosen)
+    assert {shot.video.name for _, chosen in picks for shot in chosen} == {video.name for video in videos()}
 
 
 def test_torn_checkpoint_is_refused_and_another_configs_too(tmp_path: Path) -> None:
@@ -238,15 +253,17 @@ def test_torn_checkpoint_is_refused_and_another_configs_too(tmp_path: Path) -> N
 
 
 def test_unfit_input_is_refused_at_the_door(tmp_path: Path) -> None:
-    gaussians, rig, motion = figure()
-    options = {"checkpoint_dir": tmp_path, "background": GRAY}
-    with pytest.raises(InputError, match="has 8 frames, the motion 4"):
-        optimise(gaussians, rig, motion.slice(0, 4), videos(), FAST, **options)
-    with pytest.raises(InputError, match="nothing of this avatar may move"):
-        still = replace(gaussians, labels=np.zeros_like(gaussians.labels))
-        optimise(still, rig, motion, videos(), FAST, **options)
-    with pytest.raises(InputError, match="no video"):
-        optimise(gaussians, rig, motion, [], FAST, **options)
+    gaussians, _, motion = figure()
+    still = replace(gaussians, labels=np.zeros_like(gaussians.labels))
+    eight, four = tuple(range(8)), tuple(range(4))
+    for who, seen, message in (
+            (replace(subject(), motion=motion.slice(0, 4)), supervision(), "has 8 frames, the motion 4"),
+            (subject(), replace(supervision(), moments=(eight, eight, eight, four)), "moments are not 8 of the 8"),
+            (subject(), replace(supervision(), moments=((0, 1, 2, 3, 4, 5, 6, 8),) * 4), "moments are not 8 of the 8"),
+            (replace(subject(), gaussians=still), supervision(), "nothing of this avatar may move"),
+            (subject(), replace(supervision(), videos=()), "no video")):
+        with pytest.raises(InputError, match=message):
+            optimise(who, seen, config=FAST, checkpoint_dir=tmp_path)
 
 
 def test_isometry_is_zero_on_a_rigid_turn_and_counts_a_stretch() -> None:
@@ -266,11 +283,23 @@ def test_missing_lpips_weights_are_said_once(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_the_depth_term_is_zero_without_a_residual_and_sees_cloth_before_the_preserved(tmp_path: Path) -> None:
-    run = module._Run(*figure(), videos(), replace(FAST, depth=1.0), tmp_path / CHECKPOINT, background=GRAY,
-                      body=None, rasteriser="cpu", device="cpu", update=None, seed=0)
+    run = start(tmp_path, replace(FAST, depth=1.0))
+    shot = Shot(videos()[0], 3, 3)
     zero = torch.zeros(len(run.scene.moving), 3)
     rigid = run.scene.posed(3, zero, zero, zero)
-    assert run.view_terms(run.videos[0], 3, rigid)["depth"].item() < 1e-6
+    assert run.view_terms(shot, rigid)["depth"].item() < 1e-6
     # Lift the cloth over the preserved column.
     lifted = run.scene.posed(3, zero + torch.tensor([0.0, 0.5, 0.0]), zero, zero)
-    assert run.view_terms(run.videos[0], 3, lifted)["depth"].item() > 0.005
+    assert run.view_terms(shot, lifted)["depth"].item() > 0.005
+
+
+def test_pictures_may_show_the_moments_they_say(tmp_path: Path) -> None:
+    seen = replace(supervision(), moments=((5,) * FRAMES, tuple(range(FRAMES)), (5,) * FRAMES, (0,) * FRAMES))
+    run = module._Run(subject(), seen, FAST, tmp_path / CHECKPOINT, backend=CPU, seed=0)
+    assert {frame: len(shots) for frame, shots in run.shots.items()} == {
+        frame: 1 + (2 * FRAMES if frame == 5 else FRAMES if frame == 0 else 0) for frame in range(FRAMES)}
+    frozen = replace(supervision(), moments=((2,) * FRAMES, (6,) * FRAMES) * 2)
+    run = module._Run(subject(), frozen, FAST, tmp_path / CHECKPOINT, backend=CPU, seed=0)
+    assert {run.pick(step)[0] for step in range(9)} == {2, 6}
+    run.step()
+    assert run.iteration == 1
