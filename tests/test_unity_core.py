@@ -133,8 +133,10 @@ def decibels(picture, expected, background=(0.5,) * 3):
     return 10 * np.log10(255 ** 2 / max(mse, 1e-9))
 
 
-def pinhole(camera):
-    return camera.fx, camera.fy, camera.cx, camera.cy
+def camera_numbers(camera):
+    """What Ani3DRenderer.cs puts into Ani3DCamera.hlsl's buffer."""
+    return np.array([(camera.fx, camera.fy, camera.cx, camera.cy), (0, 3, 0, 0), (0, 0, *SIZE),
+                     (*SIZE, 1 / SIZE[0], 1 / SIZE[1])], np.float32).tobytes()
 
 
 def clip_scale(camera):
@@ -150,7 +152,7 @@ def stages(folder, text, vertex, fragment):
 
 @mono
 @shader
-def test_compute_shader_sorts_and_draws_as_the_cpu_renderer_does(drawn, tmp_path):
+def test_compute_shader_sorts_and_draws_as_the_cpu_renderer_does(drawn, context, tmp_path):
     gpu, camera, expected = drawn
     gpu.check_order()
     # What Ani3DSplat.shader does with Unity's projection matrix.
@@ -159,23 +161,23 @@ def test_compute_shader_sorts_and_draws_as_the_cpu_renderer_does(drawn, tmp_path
         #define VIEW_TO_CLIP(p) float4(p.x * ClipScale.x, p.y * ClipScale.y, 0.0, -p.z)
         #define TO_TARGET_COLOR(color) (color)
         #define IS_HIDDEN(vertex) false
+        #include "Ani3DCamera.hlsl"
         #include "Ani3DSplat.hlsl"
     """, "SplatVert", "SplatFrag")
-    picture = gpu.draw(made, {"SplatPinhole": pinhole(camera), "SplatOrthographic": 0.0,
-                              "ClipScale": clip_scale(camera)}, SIZE)[0]
+    gpu.buffers["CameraNumbers"] = context.buffer(camera_numbers(camera))
+    picture = gpu.draw(made, {"ClipScale": clip_scale(camera)}, SIZE)[0]
     assert decibels(picture, expected) > 55
 
 
 @mono
 @shader
-def test_linear_projects_show_the_colours_that_were_learned(drawn, tmp_path):
+def test_linear_projects_show_the_colours_that_were_learned(drawn, context, tmp_path):
     """Ani3DOffscreen, then Ani3DCompose over a linear scene: what a display that encodes sRGB shows."""
     gpu, camera, expected = drawn
-    size = (*SIZE, 1 / SIZE[0], 1 / SIZE[1])
+    gpu.buffers["CameraNumbers"] = context.buffer(camera_numbers(camera))
     offscreen = stages(tmp_path, '#define ANI3D_ROWS_FROM_BELOW\n#include "Ani3DOffscreen.hlsl"',
                        "SplatVert", "OffscreenFrag")
-    uniforms = {"SplatPinhole": pinhole(camera), "SplatOrthographic": 0.0, "PictureSize": size}
-    color, depth = gpu.draw(offscreen, uniforms, SIZE, targets=2, flip=False)
+    color, depth = gpu.draw(offscreen, {}, SIZE, targets=2, flip=False)
     # OpenGL's first row is the lowest: the row sign has put the picture's top there.
     assert decibels(color, expected) > 55
     inside = color[..., 3] > 0.98
@@ -190,8 +192,7 @@ def test_linear_projects_show_the_colours_that_were_learned(drawn, tmp_path):
         #define DEVICE_DEPTH(clip) (0.5 * (clip).z / (clip).w + 0.5)
         #include "Ani3DCompose.hlsl"
     """, "ComposeVert", "ComposeFrag")
-    uniforms = {"ClipScale": clip_scale(camera), "PictureSize": size, "PictureRect": (0, 0, *SIZE),
-                "PicturePinhole": pinhole(camera), "PictureDistance": 3.0, "PictureOrthographic": 0.0}
+    uniforms = {"ClipScale": clip_scale(camera)}
     pictures = {"Picture": color, "PictureDepth": depth}
     background = 0.5
     linear = gpu.compose(compose, uniforms, SIZE, pictures, scene_depth=1.0)
@@ -239,6 +240,8 @@ def test_every_shader_parameter_has_an_identifier():
     declared = set()
     for file in SHADERS.glob("*.hlsl"):
         declared |= set(re.findall(DECLARED, file.read_text(), re.MULTILINE))
+    # In Unity these are in the buffer CameraNumbers.
+    declared -= {"SplatPinhole", "SplatOrthographic"}
     ids = (PACKAGE / "Runtime/Player/Ani3DShaders.cs").read_text()
     named = dict(re.findall(r'(\w+) = Shader\.PropertyToID\("(\w+)"\)', ids))
     assert all(field == name for field, name in named.items())

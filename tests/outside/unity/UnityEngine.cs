@@ -70,6 +70,7 @@ namespace UnityEngine
     {
         public float x, y, z, w;
         public Vector4(float x, float y, float z, float w) { this.x = x; this.y = y; this.z = z; this.w = w; }
+        public static Vector4 one => default(Vector4);
         public static implicit operator Vector3(Vector4 v) => default(Vector3);
     }
     public struct Color { public static Color clear => default(Color); }
@@ -92,6 +93,7 @@ namespace UnityEngine
         public Vector3 center { get => default(Vector3); set { } }
         public Vector3 extents { get => default(Vector3); set { } }
         public void Encapsulate(Bounds bounds) { }
+        public void Expand(float amount) { }
     }
     public static class GeometryUtility
     {

@@ -28,6 +28,8 @@ namespace Ani3D
         {
             public readonly GraphicsBuffer Splats, DepthBins, BinStarts, Order;
             public readonly MaterialPropertyBlock Properties = new MaterialPropertyBlock();
+            /// <summary>The update in which it was given to the engine to draw.</summary>
+            public int Submitted = -1;
 
             public Sorted(int all)
             {
@@ -135,8 +137,6 @@ namespace Ani3D
             sorted.Properties.SetBuffer(Id.SplatRows, sorted.Splats);
             sorted.Properties.SetBuffer(Id.OrderRows, sorted.Order);
             sorted.Properties.SetBuffer(Id.Colors, Colors);
-            sorted.Properties.SetVector(Id.SplatPinhole, pinhole);
-            sorted.Properties.SetFloat(Id.SplatOrthographic, orthographic ? 1 : 0);
         }
 
         public void Dispose()

@@ -16,6 +16,7 @@ namespace Ani3D
     {
         /// <summary>Frames of not drawing after which a camera's buffers go.</summary>
         const int Lifetime = 120;
+        const float Everywhere = 10000;
 
         static readonly List<Ani3DPlayer> Players = new List<Ani3DPlayer>();
         static readonly List<Ani3DPlayer> Visible = new List<Ani3DPlayer>();
@@ -26,8 +27,10 @@ namespace Ani3D
         static readonly double[] LocalToWorld = new double[16], WorldToCamera = new double[16], Projection = new double[16];
         static readonly float[] Rows = new float[12], PinholeValues = new float[4];
         static readonly Vector4[] ViewRows = new Vector4[3];
+        static readonly Vector4[] Numbers = new Vector4[4];
         static Material splat, offscreen, compose;
         static bool warned;
+        static int update;
 
         sealed class CameraView : IDisposable
         {
@@ -35,13 +38,14 @@ namespace Ani3D
             public readonly MaterialPropertyBlock Properties = new MaterialPropertyBlock();
             public readonly CommandBuffer Commands = new CommandBuffer { name = "Ani3D" };
             public readonly RenderTargetIdentifier[] Targets = new RenderTargetIdentifier[2];
+            public readonly GraphicsBuffer Numbers = new GraphicsBuffer(GraphicsBuffer.Target.Structured, 4, 16);
             public RenderTexture Picture, Depth;
-            public int LastFrame;
+            public int LastFrame, Submitted = -1;
 
-            /// <summary>The pictures at a camera's size.</summary>
+            /// <summary>The pictures at a camera's size, where they are not given to the engine at another yet.</summary>
             public void Resize(int width, int height)
             {
-                if (Picture != null && Picture.width == width && Picture.height == height) return;
+                if (Picture != null && (Submitted == update || (Picture.width == width && Picture.height == height))) return;
                 FreePictures();
                 Picture = NewPicture(width, height, RenderTextureFormat.ARGBHalf);
                 Depth = NewPicture(width, height, RenderTextureFormat.RHalf);
@@ -62,6 +66,7 @@ namespace Ani3D
                 Sorted.Clear();
                 FreePictures();
                 Commands.Dispose();
+                Numbers.Dispose();
             }
 
             void FreePictures()
@@ -109,6 +114,12 @@ namespace Ani3D
             foreach (CameraView view in Views.Values) view.Forget(player);
         }
 
+        /// <summary>
+        /// The engine forgets what it was given to draw when it updates scripts, and not before: the scene view may be
+        /// painted many times in between, and would show what was given to it each time over one another.
+        /// </summary>
+        public static void CountUpdate() => update++;
+
         static void Draw(ScriptableRenderContext context, Camera camera) => Draw(camera);
 
         static void Draw(Camera camera)
@@ -119,18 +130,33 @@ namespace Ani3D
                 warned = true;
                 return;
             }
-            FindVisible(camera);
-            if (Visible.Count == 0) return;
-            CameraView view = ViewOf(camera);
+            Views.TryGetValue(camera, out CameraView view);
+            FindVisible(camera, view);
+            if (Visible.Count == 0)
+            {
+                if (view != null && view.Submitted == update) HidePicture(view);
+                return;
+            }
+            view = ViewOf(camera);
             Fill(camera.worldToCameraMatrix, WorldToCamera);
             Fill(camera.projectionMatrix, Projection);
             int width = camera.pixelWidth, height = camera.pixelHeight;
             bool linear = QualitySettings.activeColorSpace == ColorSpace.Linear;
+            if (linear)
+            {
+                view.Resize(width, height);
+                width = view.Picture.width;
+                height = view.Picture.height;
+            }
             Axes.Pinhole(Projection, width, height, camera.orthographic, PinholeValues);
             var pinhole = new Vector4(PinholeValues[0], PinholeValues[1], PinholeValues[2], PinholeValues[3]);
+            var rect = new Vector4(width, height, 0, 0);
+            float nearest = float.MaxValue;
             foreach (Ani3DPlayer player in Visible)
             {
                 Ani3DGpu.Sorted sorted = SortedOf(view, player);
+                nearest = Mathf.Min(nearest, player.CameraDistance);
+                Cover(camera, player, pinhole, width, height, ref rect);
                 Fill(player.transform.localToWorldMatrix, LocalToWorld);
                 Axes.ViewRows(LocalToWorld, WorldToCamera, Rows);
                 for (int r = 0; r < 3; r++)
@@ -138,13 +164,20 @@ namespace Ani3D
                 float radius = player.Bounds.extents.x, middle = player.CameraDistance;
                 player.Gpu.Sort(sorted, ViewRows, pinhole, camera.orthographic, new Vector2(width, height),
                                 new Vector2(Mathf.Max(middle - radius, 0), middle + radius));
+                sorted.Properties.SetBuffer(Id.CameraNumbers, view.Numbers);
                 if (!linear) DrawDirectly(camera, player, sorted);
             }
-            if (linear) DrawPicture(camera, view, pinhole);
+            Numbers[0] = pinhole;
+            Numbers[1] = new Vector4(camera.orthographic ? 1 : 0,
+                                     Mathf.Clamp(nearest, 1.01f * camera.nearClipPlane, 0.99f * camera.farClipPlane), 0, 0);
+            Numbers[2] = rect;
+            Numbers[3] = new Vector4(width, height, 1f / width, 1f / height);
+            view.Numbers.SetData(Numbers);
+            if (linear) DrawPicture(camera, view);
         }
 
         /// <summary>Players that a camera sees, posed, the farthest first.</summary>
-        static void FindVisible(Camera camera)
+        static void FindVisible(Camera camera, CameraView view)
         {
             Visible.Clear();
             // A material's or a prefab's preview shows its own scene only, as does prefab mode.
@@ -161,7 +194,10 @@ namespace Ani3D
                 if (!player.Refresh()) continue;
                 if (!planned) GeometryUtility.CalculateFrustumPlanes(camera, Planes);
                 planned = true;
-                if (!GeometryUtility.TestPlanesAABB(Planes, player.Bounds)) continue;
+                // What was given to the engine since the last update is drawn, and must be where it is now.
+                bool given = view != null && view.Sorted.TryGetValue(player, out Ani3DGpu.Sorted sorted) &&
+                             sorted.Submitted == update;
+                if (!given && !GeometryUtility.TestPlanesAABB(Planes, player.Bounds)) continue;
                 player.CameraDistance = -camera.worldToCameraMatrix.MultiplyPoint3x4(player.Bounds.center).z;
                 player.PoseOnGpu();
                 Visible.Add(player);
@@ -171,6 +207,8 @@ namespace Ani3D
 
         static void DrawDirectly(Camera camera, Ani3DPlayer player, Ani3DGpu.Sorted sorted)
         {
+            if (sorted.Submitted == update) return;
+            sorted.Submitted = update;
             if (splat == null) splat = NewMaterial("Ani3DSplat");
             var parameters = new RenderParams(splat)
             {
@@ -179,51 +217,49 @@ namespace Ani3D
             Graphics.RenderPrimitives(parameters, MeshTopology.Triangles, 6 * player.Gpu.Count);
         }
 
-        static void DrawPicture(Camera camera, CameraView view, Vector4 pinhole)
+        static void DrawPicture(Camera camera, CameraView view)
         {
             if (offscreen == null) offscreen = NewMaterial("Ani3DOffscreen");
             if (compose == null) compose = NewMaterial("Ani3DCompose");
-            int width = camera.pixelWidth, height = camera.pixelHeight;
-            view.Resize(width, height);
-            var size = new Vector4(width, height, 1f / width, 1f / height);
             view.Commands.Clear();
             view.Commands.SetRenderTarget(view.Targets, view.Targets[0]);
             view.Commands.ClearRenderTarget(false, true, Color.clear);
-            var rect = new Vector4(width, height, 0, 0);
             Bounds bounds = Visible[0].Bounds;
-            float nearest = float.MaxValue;
             foreach (Ani3DPlayer player in Visible)
             {
-                Ani3DGpu.Sorted sorted = view.Sorted[player];
-                sorted.Properties.SetVector(Id.PictureSize, size);
                 view.Commands.DrawProcedural(Matrix4x4.identity, offscreen, 0, MeshTopology.Triangles,
-                                             6 * player.Gpu.Count, 1, sorted.Properties);
+                                             6 * player.Gpu.Count, 1, view.Sorted[player].Properties);
                 bounds.Encapsulate(player.Bounds);
-                nearest = Mathf.Min(nearest, player.CameraDistance);
-                Cover(camera, player, pinhole, ref rect);
             }
             RenderTexture active = RenderTexture.active;
             Graphics.ExecuteCommandBuffer(view.Commands);
             RenderTexture.active = active;
-            MaterialPropertyBlock properties = view.Properties;
-            properties.SetTexture(Id.Picture, view.Picture);
-            properties.SetTexture(Id.PictureDepth, view.Depth);
-            properties.SetVector(Id.PictureSize, size);
-            properties.SetVector(Id.PictureRect, rect);
-            properties.SetVector(Id.PicturePinhole, pinhole);
-            properties.SetFloat(Id.PictureDistance, Mathf.Clamp(nearest, 1.01f * camera.nearClipPlane, 0.99f * camera.farClipPlane));
-            properties.SetFloat(Id.PictureOrthographic, camera.orthographic ? 1 : 0);
+            if (view.Submitted == update) return;
+            view.Submitted = update;
+            view.Properties.SetTexture(Id.Picture, view.Picture);
+            view.Properties.SetTexture(Id.PictureDepth, view.Depth);
+            view.Properties.SetBuffer(Id.CameraNumbers, view.Numbers);
+            // Without play the camera may see others before the next update.
+            if (!Application.isPlaying) bounds.Expand(Everywhere);
             var parameters = new RenderParams(compose)
-                { camera = camera, layer = Visible[0].gameObject.layer, matProps = properties, worldBounds = bounds };
+                { camera = camera, layer = Visible[0].gameObject.layer, matProps = view.Properties, worldBounds = bounds };
             Graphics.RenderPrimitives(parameters, MeshTopology.Triangles, 6);
         }
 
+        /// <summary>A picture that was given to the engine shows nothing: its quad is empty.</summary>
+        static void HidePicture(CameraView view)
+        {
+            Array.Clear(Numbers, 0, Numbers.Length);
+            Numbers[0] = Vector4.one;
+            view.Numbers.SetData(Numbers);
+        }
+
         /// <summary>Widen a rectangle of the picture (left, top, right, bottom [px]) to what a player covers.</summary>
-        static void Cover(Camera camera, Ani3DPlayer player, Vector4 pinhole, ref Vector4 rect)
+        static void Cover(Camera camera, Ani3DPlayer player, Vector4 pinhole, int width, int height, ref Vector4 rect)
         {
             Vector3 center = camera.worldToCameraMatrix.MultiplyPoint3x4(player.Bounds.center);
             float radius = player.Bounds.extents.x, near = camera.orthographic ? 1 : -center.z - radius;
-            var own = new Vector4(0, 0, camera.pixelWidth, camera.pixelHeight);
+            var own = new Vector4(0, 0, width, height);
             // Within the ball of the figure, the whole picture.
             if (near > camera.nearClipPlane)
             {

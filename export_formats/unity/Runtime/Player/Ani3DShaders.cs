@@ -23,11 +23,7 @@ namespace Ani3D
             Splats = Shader.PropertyToID("Splats"), DepthBins = Shader.PropertyToID("DepthBins"),
             BinStarts = Shader.PropertyToID("BinStarts"), Order = Shader.PropertyToID("Order"),
             SplatRows = Shader.PropertyToID("SplatRows"), OrderRows = Shader.PropertyToID("OrderRows"),
-            Colors = Shader.PropertyToID("Colors"), SplatPinhole = Shader.PropertyToID("SplatPinhole"),
-            SplatOrthographic = Shader.PropertyToID("SplatOrthographic"), Picture = Shader.PropertyToID("Picture"),
-            PictureDepth = Shader.PropertyToID("PictureDepth"), PictureSize = Shader.PropertyToID("PictureSize"),
-            PictureRect = Shader.PropertyToID("PictureRect"), PicturePinhole = Shader.PropertyToID("PicturePinhole"),
-            PictureDistance = Shader.PropertyToID("PictureDistance"),
-            PictureOrthographic = Shader.PropertyToID("PictureOrthographic");
+            Colors = Shader.PropertyToID("Colors"), Picture = Shader.PropertyToID("Picture"),
+            PictureDepth = Shader.PropertyToID("PictureDepth"), CameraNumbers = Shader.PropertyToID("CameraNumbers");
     }
 }

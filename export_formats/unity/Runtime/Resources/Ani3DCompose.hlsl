@@ -3,16 +3,12 @@
 #ifndef ANI3D_COMPOSE
 #define ANI3D_COMPOSE
 
+#include "Ani3DCamera.hlsl"
 #include "Ani3DDecode.hlsl"
 
 Texture2D<float4> Picture;
 Texture2D<float4> PictureDepth;
 SamplerState sampler_LinearClamp;
-float4 PictureSize;      // width, height [px], their inverses
-float4 PictureRect;      // left, top, right, bottom [px]
-float4 PicturePinhole;   // fx, fy, cx, cy [px]
-float PictureDistance;   // of the quad: any that the camera does not clip [m]
-float PictureOrthographic;
 
 struct ComposeVertex
 {
@@ -26,7 +22,7 @@ ComposeVertex ComposeVert(uint id : SV_VertexID)
     // Corners 0 1 2, 2 1 3 of a quad.
     uint index = id < 3 ? id : (id == 3 ? 2 : (id == 4 ? 1 : 3));
     result.pixel = float2(index & 1 ? PictureRect.z : PictureRect.x, index >> 1 ? PictureRect.w : PictureRect.y);
-    result.position = VIEW_TO_CLIP(PointAtPixel(result.pixel, PictureDistance, PicturePinhole, PictureOrthographic));
+    result.position = VIEW_TO_CLIP(PointAtPixel(result.pixel, PictureDistance, SplatPinhole, SplatOrthographic));
     return result;
 }
 
@@ -42,7 +38,7 @@ float4 ComposeFrag(ComposeVertex input, out float device_depth : SV_Depth) : SV_
     float4 color = Picture.SampleLevel(sampler_LinearClamp, uv, 0.0);
     if (color.a < ALPHA_MIN) discard;
     float depth = PictureDepth.SampleLevel(sampler_LinearClamp, uv, 0.0).x / color.a;
-    device_depth = DEVICE_DEPTH(VIEW_TO_CLIP(PointAtPixel(input.pixel, depth, PicturePinhole, PictureOrthographic)));
+    device_depth = DEVICE_DEPTH(VIEW_TO_CLIP(PointAtPixel(input.pixel, depth, SplatPinhole, SplatOrthographic)));
     return float4(LinearLight(color.rgb / color.a) * color.a, color.a);
 }
 

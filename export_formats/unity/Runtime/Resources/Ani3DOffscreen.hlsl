@@ -2,7 +2,7 @@
 #ifndef ANI3D_OFFSCREEN
 #define ANI3D_OFFSCREEN
 
-float4 PictureSize;  // width, height [px], their inverses
+#include "Ani3DCamera.hlsl"
 
 // The picture's first row is the top one, whichever row the graphics API calls the first.
 #ifdef ANI3D_ROWS_FROM_BELOW

@@ -8,8 +8,10 @@
 StructuredBuffer<float4> SplatRows;
 StructuredBuffer<uint> OrderRows;
 StructuredBuffer<float4> Colors;  // sRGB, opacity
+#ifndef SplatPinhole
 float4 SplatPinhole;              // fx, fy, cx, cy [px]
 float SplatOrthographic;          // 1, else 0
+#endif
 
 struct SplatVertex
 {

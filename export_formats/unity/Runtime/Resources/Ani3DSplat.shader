@@ -21,6 +21,7 @@ Shader "Hidden/Ani3D/Splat"
             #define VIEW_TO_CLIP(position) mul(UNITY_MATRIX_P, position)
             #define IS_HIDDEN(vertex) false
             #define TO_TARGET_COLOR(color) (color)
+            #include "Ani3DCamera.hlsl"
             #include "Ani3DSplat.hlsl"
             ENDHLSL
         }
