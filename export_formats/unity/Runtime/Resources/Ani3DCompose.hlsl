@@ -21,7 +21,7 @@ ComposeVertex ComposeVert(uint id : SV_VertexID)
     ComposeVertex result;
     // Corners 0 1 2, 2 1 3 of a quad.
     uint index = id < 3 ? id : (id == 3 ? 2 : (id == 4 ? 1 : 3));
-    result.pixel = float2(index & 1 ? PictureRect.z : PictureRect.x, index >> 1 ? PictureRect.w : PictureRect.y);
+    result.pixel = float2((index & 1) == 1 ? PictureRect.z : PictureRect.x, index >= 2 ? PictureRect.w : PictureRect.y);
     result.position = VIEW_TO_CLIP(PointAtPixel(result.pixel, PictureDistance, SplatPinhole, SplatOrthographic));
     return result;
 }
@@ -32,14 +32,22 @@ float3 LinearLight(float3 color)
     return lerp(color / 12.92, pow((max(color, 0.04045) + 0.055) / 1.055, 2.4), step(0.04045, color));
 }
 
-float4 ComposeFrag(ComposeVertex input, out float device_depth : SV_Depth) : SV_Target
+struct ComposePixel
 {
+    float4 color : SV_Target;
+    float depth : SV_Depth;
+};
+
+ComposePixel ComposeFrag(ComposeVertex input)
+{
+    ComposePixel pixel;
     float2 uv = input.pixel * PictureSize.zw;
     float4 color = Picture.SampleLevel(sampler_LinearClamp, uv, 0.0);
     if (color.a < ALPHA_MIN) discard;
     float depth = PictureDepth.SampleLevel(sampler_LinearClamp, uv, 0.0).x / color.a;
-    device_depth = DEVICE_DEPTH(VIEW_TO_CLIP(PointAtPixel(input.pixel, depth, SplatPinhole, SplatOrthographic)));
-    return float4(LinearLight(color.rgb / color.a) * color.a, color.a);
+    pixel.depth = DEVICE_DEPTH(VIEW_TO_CLIP(PointAtPixel(input.pixel, depth, SplatPinhole, SplatOrthographic)));
+    pixel.color = float4(LinearLight(color.rgb / color.a) * color.a, color.a);
+    return pixel;
 }
 
 #endif
