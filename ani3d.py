@@ -52,14 +52,14 @@ BAKE_EPILOG = """\
 AVATAR   builtin[:SEED]  the built-in person; with a number, another one
          FILE.npz        a SMPL-X-layout character in parts (NAME_v, NAME_w, NAME_f, NAME_vt, NAME_ft), or a body
                          model (SMPL, SMPL-H, SMPL-X)
-         FILE.glb        a skinned mesh on any skeleton (.glb, .gltf, .vrm; .fbx where Blender is installed)
+         FILE.glb        a skinned mesh on any skeleton (.glb, .gltf, .vrm, .fbx)
          FILE.ply        splats of a standing person (.ply, .spz, .sog, .splat, .ksplat): a body is fitted to them.
                          LHM's and LHM++'s: give --body-model SMPLX.npz --betas FILE, and --sample-points if
                          you have them
 MOTION   walk | run | twirl | jump
          FILE.bvh        of any tool; .amc with its .asf beside it
          FILE.npz        AMASS layout (SMPL, SMPL-H or SMPL-X)
-         FILE.glb#CLIP   an animation of a .glb, .gltf or .vrm; .fbx where Blender is installed
+         FILE.glb#CLIP   an animation of a .glb, .gltf, .vrm or .fbx
          FOLDER          LHM's frames, 00001.json, …
          A skeleton other than the avatar's is retargeted; feet that stand are planted.
 
@@ -273,6 +273,8 @@ def add_bake_options(bake: argparse.ArgumentParser) -> None:
     bake.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
                       help="where the optimisation runs (default: an NVIDIA GPU where gsplat works, else the CPU)")
     bake.add_argument("--rasteriser", choices=("cpu", "reference", "gsplat"), help="default: the device's own")
+    bake.add_argument("--residual-mlp", action="store_true",
+                      help="train the network from pose to cloth too; `ani3d drive` then needs no training")
     bake.add_argument("--seed", type=int, default=0)
     bake.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", dest="settings",
                       help="change one setting of the preset, e.g. optimise.iterations=4000 (repeatable)")
@@ -423,7 +425,7 @@ def run_bake(args: argparse.Namespace) -> None:
         prior_path=args.prior_path,
         prior_tuned=args.prior_tuned, segmenter=args.segmenter, segmenter_path=args.segmenter_path,
         supervision=args.supervision, device=device,
-        rasteriser=args.rasteriser or rasteriser, seed=args.seed)
+        rasteriser=args.rasteriser or rasteriser, seed=args.seed, residual_mlp=args.residual_mlp)
     result = bake(request, config)
     print(f"bundle  {result.bundle}\nreport  {result.report}")
 

@@ -32,6 +32,7 @@ from baker.optimise import optimise
 from baker.optimise_config import OptimiseConfig
 from baker.priors import VideoPrior, load_prior
 from baker.progress import Progress
+from baker.residual_mlp import MlpConfig, with_pose_residual
 from baker.restore import restore
 from baker.segmenters import Segmenter, load_segmenter
 from baker.stages import StageResult, file_fingerprint, open_bake, read_record, run_stage
@@ -39,6 +40,7 @@ from baker.supervision import Backend, Subject, Supervision
 from baker.trajectories import diagonal, root_targets
 from baker.videos import PoseAt, Video, load_video, render_video, save_video
 from runtime.bundle import lod_order, reorder, write_bundle
+from runtime.decoders.onnx_model import onnx_model
 from runtime.errors import InputError
 from runtime.fast_skinning import pose_gaussians
 from runtime.skinning import skinning_matrices
@@ -85,6 +87,8 @@ class BakeRequest:
     """Torch device of the optimisation: `cpu` or `cuda`."""
     seed: int = 0
     """Seeds noise and sampling order."""
+    residual_mlp: bool = False
+    """Train the network that moves the cloth of motions that were not baked, and put it into the bundle."""
     avatar_options: AvatarOptions = field(default_factory=AvatarOptions)
     """Companions and corrections of an avatar file."""
 
@@ -183,6 +187,7 @@ class _Pipeline:
                  progress: Progress) -> None:
         self.request, self.config, self.prior, self.progress = request, config, prior, progress
         self.segmenter = segmenter
+        self.mlp = MlpConfig(seed=request.seed) if request.residual_mlp else None
         self.background = (config.coarse.background,) * 3
         self.backend = Backend(rasteriser=request.rasteriser, device=request.device)
 
@@ -207,7 +212,8 @@ class _Pipeline:
         field = stage("040_optimise", asdict(config.optimise) | asdict(self.backend), [restored],
                       lambda part: self.optimise(part, restored.path))
         offsets = stage("050_distil", asdict(config.distil), [field], lambda part: self.distil(part, field.path))
-        bundle = stage("060_bundle", {"name": bake_dir.stem}, [offsets],
+        mlp = {"residual_mlp": asdict(self.mlp)} if self.mlp else {}
+        bundle = stage("060_bundle", {"name": bake_dir.stem} | mlp, [offsets],
                        lambda part: self.bundle(part, field.path, offsets))
         report = stage("070_report", {"stages": [s.fingerprint for s in done]}, [bundle],
                        lambda part: write_report(part, bake_dir, config, self.request, progress=self.progress))
@@ -345,9 +351,15 @@ class _Pipeline:
         manifest = Manifest(name=self.avatar_.name, generator="ani3d 0.1.0", source_licence=self.avatar_.licence,
                             distillation=metrics)
         bundle = Bundle(gaussians=gaussians, rig=rig, clips=(clip,), manifest=manifest)
+        bundle = reorder(bundle, lod_order(bundle.gaussians))
+        learnt: dict[str, Any] = {}
+        if self.mlp:
+            bundle, learnt = with_pose_residual(bundle, self.mlp)
+        if bundle.pose_residual:
+            (part / "residual.onnx").write_bytes(onnx_model(bundle.pose_residual))
         path = part / f"{name}.ani3d"
-        blocks = write_bundle(reorder(bundle, lod_order(bundle.gaussians)), path)
-        return {"bytes": path.stat().st_size, "bytes_by_block": blocks}
+        blocks = write_bundle(bundle, path)
+        return {"bytes": path.stat().st_size, "bytes_by_block": blocks} | learnt
 
 
 def save_residual(path: Path, residual: Residual) -> None:

@@ -20,6 +20,7 @@ from baker.field import one_thread
 from baker.motions import clip_name, load_motion
 from runtime.actor_loop import loop_of
 from runtime.bundle import read_bundle, write_bundle
+from runtime.decoders import load_decoder
 from runtime.errors import InputError
 from runtime.pose_residual import INPUT_LIMIT, check_pose_residual, pose_features
 from runtime.types import Bundle, Clip, Motion, OffsetTexture, PoseResidual, Residual
@@ -104,6 +105,29 @@ def train(bundle: Bundle, config: MlpConfig) -> PoseResidual:
         biases=tuple(np.ascontiguousarray(b, np.float32) for b in biases)),
         bundle.manifest.name, joints=bundle.rig.joint_count,
         textures=tuple(len(getattr(residual, name).texels) for name in GROUPS))
+
+
+def with_pose_residual(bundle: Bundle, config: MlpConfig) -> tuple[Bundle, dict[str, float | int | str]]:
+    """The bundle with a trained pose residual, and how far its positions are from the clip it learnt from [mm].
+
+    Where there is nothing to learn from the bundle stays as it is; the figures then say why.
+    """
+    try:
+        own = train(bundle, config)
+    except InputError as error:
+        return bundle, {"residual_mlp": str(error)}
+    clip = bundle.clips[own.clip]
+    group, count = clip.residual.d_means, own.counts[0]
+    decoder = load_decoder("numpy", own)
+    predicted = np.stack([decoder(row) for row in window_features(bundle, clip.motion, own.lags, own.joints)])
+    planes = _planes(group, np.arange(len(group.mean)))
+    assert group.coefficients is not None
+    baked = group.coefficients.astype(np.float64) @ planes
+    missed = baked - predicted[:, :count] @ planes[:count]
+    off, moved = (1000 * float(np.linalg.norm(offsets.reshape(-1, 3), axis=1).mean()) for offsets in (missed, baked))
+    return replace(bundle, pose_residual=own), {
+        "residual_mlp_weights": sum(weight.size for weight in own.weights), "residual_mlp_outputs": own.output_count,
+        "residual_mlp_error_mm": off, "residual_mlp_rigid_error_mm": moved}
 
 
 def with_driven_clip(bundle: Bundle, motion: Motion, *, name: str, config: MlpConfig) -> Bundle:

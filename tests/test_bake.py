@@ -13,6 +13,7 @@ import pytest
 
 from baker.stages import STAGES
 from runtime.bundle import read_bundle
+from runtime.decoders.onnx_model import onnx_model
 
 ROOT = Path(__file__).resolve().parent.parent
 CHARACTER = ROOT.parent / "shared" / "data" / "cc0_human" / "cc0_character_f01.npz"
@@ -20,7 +21,7 @@ WALK = ROOT.parent / "shared" / "data" / "motion" / "amass_layout_npz" / "cmu_02
 SMALL = ["--gaussians", "6000", "--frames", "0:9", "--set", "coarse.trajectories=2", "--set", "coarse.width=64",
          "--set", "coarse.height=112"]
 QUICK = ["--set", "optimise.iterations=24", "--set", "optimise.checkpoint_every=5",
-         "--set", "optimise.update_every=12"]
+         "--set", "optimise.update_every=12", "--residual-mlp"]
 
 
 def command(output: Path, *extra: str, avatar: str = "builtin", motion: str = "twirl") -> list[str]:
@@ -57,6 +58,10 @@ def test_bake_leaves_every_stage_a_readable_bundle_and_a_report(unbroken):
     assert clip.motion.frames == 9 and clip.residual.frames == 9
     moves = bundle.gaussians.may_move
     assert np.array_equal(np.flatnonzero(moves), clip.residual.moving)
+    assert bundle.pose_residual is not None
+    assert (unbroken / "060_bundle" / "residual.onnx").read_bytes() == onnx_model(bundle.pose_residual)
+    learnt = json.loads((unbroken / "060_bundle" / "stage.json").read_text())["metrics"]
+    assert 0 < learnt["residual_mlp_error_mm"] < learnt["residual_mlp_rigid_error_mm"]
     page = (unbroken / "070_report" / "report.html").read_text(encoding="utf-8")
     assert page.count("data:image/jpeg;base64,") == 2 and "data:video/mp4;base64," in page and "<polyline" in page
     assert "LPIPS" in page
