@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from export_formats import axes, quaternion_packing
+import export_formats
+from export_formats import ExportOptions, axes, quaternion_packing
 from runtime import rotations
 from runtime.errors import InputError
 from runtime.types import GaussianSet
@@ -88,6 +89,46 @@ def test_the_test_figure_is_asymmetric():
         if letters != axes.OURS:
             with pytest.raises(AssertionError):
                 assert_right_way_round(axes.from_ours(figure, letters))
+
+
+@settings(max_examples=15, deadline=None)
+@given(letters=st.sampled_from(ALL_AXES), seed=st.integers(0, 2 ** 32 - 1))
+def test_color_kept_is_the_mean_of_the_harmonics_over_all_directions(tmp_path_factory, letters, seed):
+    """A turn of the axes mixes harmonics of equal degree only and keeps the sphere: what readers keep needs no turning.
+
+    Evaluated by another implementation, at nodes that integrate polynomials of degree 7 exactly.
+    """
+    import torch
+
+    from baker.spherical_harmonics import reference
+    from export_formats import ply
+    from runtime.types import Camera
+
+    figure = make_figure().gaussians.take(np.arange(12))
+    content = ply.encode(axes.from_ours(figure, letters), ExportOptions(sh_degree=3, axes=letters))
+    head = content.index(b"end_header\n") + 11
+    rows = ply.parse(content, "a").elements["vertex"].copy()
+    # Small enough for no colour to be cut off at zero. The file has all of red's, then green's, then blue's.
+    rest = np.random.default_rng(seed).uniform(-1, 1, (12, 3, 15)).astype(np.float32) * 1e-3
+    for index in range(45):
+        rows[f"f_rest_{index}"] = rest.reshape(12, 45)[:, index]
+    path = tmp_path_factory.mktemp("sh") / "a.ply"
+    path.write_bytes(content[:head] + rows.tobytes())
+    kept = export_formats.read(path, axes=letters)
+    heights, weights = np.polynomial.legendre.leggauss(4)
+    turns = np.arange(8) * np.pi / 4
+    level = np.sqrt(1 - heights ** 2)
+    nodes = np.stack(np.broadcast_arrays(level[:, None] * np.cos(turns), level[:, None] * np.sin(turns),
+                                         heights[:, None]), axis=-1)
+    here = Camera(width=1, height=1, fx=1.0, fy=1.0, cx=0.5, cy=0.5, T_camera_world=np.eye(4))
+    sh = torch.from_numpy(np.concatenate([figure.sh0[:, :, None], rest], axis=2).transpose(0, 2, 1).astype(np.float64))
+    # Every Gaussian at every node: [12 * 4 * 8].
+    seen = reference(sh.repeat_interleave(32, dim=0), torch.from_numpy(np.tile(nodes.reshape(-1, 3), (12, 1))), here)
+    seen = seen.numpy().reshape(12, 4, 8, 3)
+    mean = np.einsum("nhtc,h->nc", seen, weights / 16)
+    assert (np.abs(seen - mean[:, None, None]) > 1e-4).any()
+    np.testing.assert_allclose(kept.colors, mean, atol=1e-6)
+    assert export_formats.dropped(path) == ("spherical harmonics of degree 3: colour is the average over directions",)
 
 
 @settings(max_examples=200, deadline=None)
