@@ -43,6 +43,7 @@ namespace UnityEngine
         public Quaternion rotation { get; set; }
         public Matrix4x4 localToWorldMatrix => default(Matrix4x4);
         public Matrix4x4 worldToLocalMatrix => default(Matrix4x4);
+        public Vector3 lossyScale => default(Vector3);
         public void SetParent(Transform parent, bool worldPositionStays) { }
         public void SetPositionAndRotation(Vector3 position, Quaternion rotation) { }
     }
@@ -220,6 +221,11 @@ namespace UnityEngine
     public class RequireComponent : Attribute { public RequireComponent(Type requiredComponent, Type requiredComponent2) { } }
 }
 
+namespace UnityEngine.Animations
+{
+    [AttributeUsage(AttributeTargets.Field)] public class DiscreteEvaluationAttribute : Attribute { }
+}
+
 namespace UnityEngine.SceneManagement
 {
     public struct Scene
@@ -305,6 +311,32 @@ namespace UnityEditor
         public static void RegisterCreatedObjectUndo(Object objectToUndo, string name) { }
         public static void RecordObject(Object objectToUndo, string name) { }
         public static T AddComponent<T>(GameObject gameObject) where T : Component => null;
+    }
+    public enum MessageType { None, Info, Warning, Error }
+    public sealed class SerializedProperty
+    {
+        public int intValue { get; set; }
+        public bool hasMultipleDifferentValues => false;
+    }
+    public class SerializedObject
+    {
+        public void Update() { }
+        public bool ApplyModifiedProperties() => false;
+        public SerializedProperty FindProperty(string propertyPath) => null;
+    }
+    public class Editor : ScriptableObject
+    {
+        public Object target { get; set; }
+        public SerializedObject serializedObject => null;
+        public virtual void OnInspectorGUI() { }
+        protected internal static void DrawPropertiesExcluding(SerializedObject obj, params string[] propertyToExclude) { }
+    }
+    public sealed class CustomEditor : Attribute { public CustomEditor(Type inspectedType) { } }
+    public sealed class CanEditMultipleObjects : Attribute { }
+    public sealed class EditorGUILayout
+    {
+        public static int Popup(string label, int selectedIndex, string[] displayedOptions, params GUILayoutOption[] options) => 0;
+        public static void HelpBox(string message, MessageType type) { }
     }
     public static class EditorUtility { public static void SetDirty(Object target) { } }
     public static class Selection { public static GameObject activeGameObject { get; set; } }

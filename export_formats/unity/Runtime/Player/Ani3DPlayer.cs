@@ -1,6 +1,7 @@
 using System;
 using Ani3D.Core;
 using UnityEngine;
+using UnityEngine.Animations;
 
 namespace Ani3D
 {
@@ -14,7 +15,7 @@ namespace Ani3D
     {
         [Tooltip("An imported .ani3d file.")]
         public Ani3DAsset asset;
-        [Tooltip("Index of the clip that is shown.")]
+        [DiscreteEvaluation, Tooltip("Index of the clip that is shown.")]
         public int clip;
         [Tooltip("Seconds since the clip began; grows through loops.")]
         public float time;

@@ -10,7 +10,7 @@
 struct FAni3DBuffers;
 
 /** An imported .ani3d file. Decoded once, on another thread; any number of components share it and its GPU buffers. */
-UCLASS(BlueprintType)
+UCLASS(BlueprintType, meta = (DisplayName = "Ani3D Asset"))
 class ANI3D_API UAni3DAsset : public UObject
 {
     GENERATED_BODY()

@@ -14,7 +14,7 @@ struct FAni3DBuffers;
  * Plays an avatar where the component stands: +Z up, facing +X, life size. Clip, Time, MixClip, MixTime, Mix, Speed and
  * Detail can be keyed in Sequencer; switch bPlaying off there, so that the sequence is the only clock.
  */
-UCLASS(ClassGroup = (Ani3D), meta = (BlueprintSpawnableComponent))
+UCLASS(ClassGroup = (Ani3D), meta = (BlueprintSpawnableComponent, DisplayName = "Ani3D"))
 class ANI3D_API UAni3DComponent : public USceneComponent
 {
     GENERATED_BODY()
