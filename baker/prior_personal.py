@@ -44,12 +44,20 @@ class PersonalConfig:
     """A fifth of the training's: the weights are good already."""
     variations: int = 2
     """Variations of each procedural motion; a file has one."""
+    seconds: float = 3.0
+    """Length of procedural motions [s]."""
     clips_per_simulation: int = 6
     """Clips rendered of each simulation."""
     held_out_clips: int = 4
     """Clips of the motion held out."""
     materials: bool = False
     """Vary the cloth's material between simulations; off, as an avatar's garment has one."""
+    frames: int = 33
+    """Frames of a clip, 4 k + 1."""
+    width: int = 128
+    """Picture width [px]."""
+    height: int = 224
+    """Picture height [px]."""
     weights: str = ""
     """Weights to begin with; empty for the shipped ones."""
     validate_every: int = 100
@@ -95,12 +103,12 @@ def _make_clips(avatar: Avatar, simulations: list[tuple[str, int | None]], folde
     folder.mkdir(exist_ok=True)
     store = ClipStore(folder)
     present = set(store.list())
-    data = PriorDataConfig(seed=config.seed)
+    data = PriorDataConfig(seed=config.seed, frames=config.frames, width=config.width, height=config.height)
     for number, (name, variation) in enumerate(simulations):
         count = config.clips_per_simulation if number else config.held_out_clips
         missing = [clip for clip in range(count) if (number, clip) not in present]
         if missing:
-            motion = _motion(name, avatar, variation, frames=data.frames)
+            motion = _motion(name, avatar, variation, config)
             rng = np.random.default_rng((config.seed, number, 77))
             scene = scene_of(avatar, motion, draw_material(rng) if config.materials and number else ClothConfig())
             for clip in missing:
@@ -110,12 +118,13 @@ def _make_clips(avatar: Avatar, simulations: list[tuple[str, int | None]], folde
     return store
 
 
-def _motion(name: str, avatar: Avatar, variation: int | None, *, frames: int) -> Motion:
+def _motion(name: str, avatar: Avatar, variation: int | None, config: PersonalConfig) -> Motion:
     if is_procedural(name):
-        return load_motion(name, avatar, variation_seed=variation or None)
-    motion = load_motion(name, avatar, options=MotionOptions(fps=RATE))
-    if motion.frames < frames:
-        raise InputError(f"{name}: {motion.frames} frames at {RATE:g} a second; a clip needs {frames}")
+        motion = load_motion(name, avatar, seconds=config.seconds, fps=RATE, variation_seed=variation or None)
+    else:
+        motion = load_motion(name, avatar, options=MotionOptions(fps=RATE))
+    if motion.frames < config.frames:
+        raise InputError(f"{name}: {motion.frames} frames at {RATE:g} a second; a clip needs {config.frames}")
     return motion
 
 
@@ -166,7 +175,7 @@ def _before_and_after(log: Path) -> dict[str, Any]:
     kept = [entry for entry in measured if entry["kept"]]
     last = kept[-1] if kept else measured[0]
 
-    def numbers(entry: dict[str, Any]) -> dict[str, float]:
+    def numbers(entry: dict[str, Any]) -> dict[str, int | float]:
         restored = {name: entry[name]["restored"] for name in ("garment_psnr", "garment_ssim", "preserved_psnr")}
         return {"step": entry["step"], **restored, "worst_gain": entry["worst_gain"]}
 

@@ -12,7 +12,7 @@ from baker import body as body_module
 from baker.avatar import Avatar
 from baker.binding import closest_points
 from baker.body import DIRECTION_NAMES, JOINT_NAMES, PARENTS, make_body
-from baker.meshes import face_areas, vertex_normals
+from baker.meshes import face_areas, ride, vertex_normals
 from baker.person import PersonConfig, make_person, random_person
 from baker.person_colors import value_noise
 from baker.person_skirt import COLUMNS
@@ -257,12 +257,89 @@ def test_random_people_differ_and_repeat() -> None:
     people = [random_person(seed) for seed in range(40)]
     assert people == [random_person(seed) for seed in range(40)]
     assert len({p.skirt_pattern for p in people}) >= 6
-    assert {p.hair_style for p in people} == {"short", "bob", "long", "ponytail"}
+    assert {p.hair_style for p in people} == {"short", "bob", "long", "ponytail", "pigtails"}
+    dressed = [sum(p.dress for p in people), sum(p.sleeve_flare > 0 for p in people),
+               sum(p.cape_length > 0 for p in people), sum(p.swinging_hair for p in people)]
+    # A half, a third, a sixth and 0.4 of forty, within three standard deviations.
+    assert all(abs(count - 40 * share) < 3 * (40 * share * (1 - share)) ** 0.5
+               for count, share in zip(dressed, (0.5, 0.33, 0.17, 0.42), strict=True)), dressed
     assert max(p.skirt_length for p in people) - min(p.skirt_length for p in people) > 0.7
     assert max(p.skin for p in people) - min(p.skin for p in people) > 0.5
 
 
-@pytest.mark.parametrize("style", ["short", "bob", "ponytail"])
+@pytest.fixture(scope="module")
+def draped() -> Avatar:
+    """A person in everything at once."""
+    return make_person(PersonConfig(gaussians=6000, dress=True, skirt_waist=0.06, sleeve_flare=0.35, cape_length=0.7,
+                                    hair_style="pigtails", hair_length=0.1, swinging_hair=True, seed=3))
+
+
+def test_garments_are_ordered_from_the_inside_out(draped: Avatar) -> None:
+    assert [g.name for g in draped.garments] == ["dress", "left sleeve", "right sleeve", "hair", "cape"]
+    assert [g.meets_arms for g in draped.garments] == [False, True, True, True, True]
+    indices = np.concatenate([g.gaussian_indices for g in draped.garments])
+    assert len(np.unique(indices)) == len(indices)
+    for garment in draped.garments:
+        label = Label.HAIR if garment.name == "hair" else Label.GARMENT
+        assert (draped.gaussians.labels[garment.gaussian_indices] == label).all()
+        assert 0 < garment.pinned.sum() < 0.5 * len(garment.pinned)
+    draped.rig.check("person", gaussians=draped.gaussians.count)
+
+
+def test_gaussians_ride_on_what_swings_and_come_back_at_rest(draped: Avatar) -> None:
+    for garment in draped.garments[1:]:
+        means, _, log_scales = ride(draped.gaussians, garment, garment.mesh.vertices)
+        np.testing.assert_allclose(means, draped.gaussians.means[garment.gaussian_indices], atol=1e-5)
+        np.testing.assert_allclose(log_scales, draped.gaussians.log_scales[garment.gaussian_indices], atol=1e-4)
+
+
+def test_sleeves_and_cape_clear_the_body_and_look_outwards(draped: Avatar) -> None:
+    shoulder = at(draped.rig.T_world_joint_rest[:, :3, 3], "left_shoulder")
+    for garment in draped.garments:
+        if garment.name not in ("left sleeve", "right sleeve", "cape"):
+            continue
+        loose = garment.mesh.vertices[~garment.pinned]
+        face, _, closest, distance = closest_points(loose, draped.body)
+        corners = draped.body.vertices[draped.body.faces[face]]
+        normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        assert (((loose - closest) * normal).sum(1) > 0).all() and distance.min() > 0.004, garment.name
+        outward = vertex_normals(garment.mesh.vertices, garment.mesh.faces)[~garment.pinned]
+        if garment.name == "cape":
+            assert outward[:, 2].mean() < -0.5
+        else:
+            from_arm = loose - np.stack([loose[:, 0], *np.broadcast_to(shoulder[1:], (len(loose), 2)).T], 1)
+            assert ((outward * from_arm).sum(1) > 0).mean() > 0.9
+
+
+def test_a_cape_lies_behind_the_skirt(draped: Avatar) -> None:
+    skirt, cape = draped.garments[0].mesh.vertices, draped.garments[-1].mesh.vertices
+    tree_heights = skirt[:, 1]
+    for x, y, z in cape[60::7]:
+        near = skirt[(np.abs(skirt[:, 0] - x) < 0.02) & (np.abs(tree_heights - y) < 0.02)]
+        assert not len(near) or z < near[:, 2].min()
+
+
+def test_hair_that_swings_is_the_same_hair_at_rest() -> None:
+    config = PersonConfig(gaussians=6000, hair_style="long")
+    still, swinging = make_person(config), make_person(replace(config, swinging_hair=True))
+    for f in fields(still.gaussians):
+        np.testing.assert_array_equal(getattr(still.gaussians, f.name), getattr(swinging.gaussians, f.name))
+    np.testing.assert_array_equal(still.rig.skin_weights, swinging.rig.skin_weights)
+    assert [g.name for g in still.garments] == ["skirt"] and [g.name for g in swinging.garments] == ["skirt", "hair"]
+
+
+def test_a_dress_has_one_cloth_above_and_below_its_seam() -> None:
+    avatar = make_person(PersonConfig(gaussians=6000, dress=True, skirt_waist=0.06, top_color=(0.8, 0.2, 0.2),
+                                      skirt_color=(0.8, 0.2, 0.2), skirt_pattern="plain", hair_style="short"))
+    seam = avatar.garments[0].mesh.vertices[:, 1].max()
+    means, colors, labels = avatar.gaussians.means, avatar.gaussians.colors, avatar.gaussians.labels
+    near = np.abs(means[:, 1] - seam) < 0.05
+    above, below = (colors[near & (labels == label)].mean(0) for label in (Label.TIGHT, Label.GARMENT))
+    # Shading differs; a waistband would be 0.55 times as bright.
+    assert np.abs(above / below - 1).max() < 0.25
+
+
+@pytest.mark.parametrize("style", ["short", "bob", "ponytail", "pigtails"])
 def test_every_hair_style_has_hair_and_no_loose_ends(style: str) -> None:
     avatar = make_person(replace(PersonConfig(), hair_style=style, gaussians=6000))
     hair = avatar.gaussians.means[avatar.gaussians.labels == Label.HAIR]

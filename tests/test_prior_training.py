@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from baker.cloth import ClothConfig
 from baker.prior_batches import Batch, BatchConfig, draw_batch, encode_batch
 from baker.prior_data import (
     COARSE,
@@ -24,11 +26,13 @@ from baker.prior_data import (
     ClipStore,
     PriorDataConfig,
     TrainingClip,
+    draw_material,
     encode_flow,
+    motion_files_in,
 )
 from baker.prior_training import PriorTrainConfig, fit, info, losses, noisy, train
 from baker.priors.codec import fit_codec, to_bytes, to_signed
-from baker.priors.embedded import EmbeddedConfig, Prediction
+from baker.priors.embedded import EmbeddedConfig, EmbeddedPrior, Prediction
 from runtime.errors import InputError
 
 FRAMES, HEIGHT, WIDTH = 9, 48, 32
@@ -98,6 +102,48 @@ def test_training_beats_the_coarse_video_in_the_garment_region(tmp_path: Path) -
     assert garment["codec"] > garment["restored"]
     assert whole["restored"] > whole["coarse"]
     assert (tmp_path / "strips_000060.png").is_file()
+
+
+def test_fine_tuning_starts_from_the_weights_given_and_keeps_none_that_are_worse(tmp_path: Path) -> None:
+    store = filled_store(tmp_path / "clips", simulations=17, clips=2)
+    config = replace(TINY, steps=40, learning_rate=2e-3, average=0.95, checkpoint_every=40)
+    for name in ("first", "tuned", "ruined"):
+        (tmp_path / name).mkdir()
+    first = EmbeddedPrior.load(fit(config, store, tmp_path / "first")).network
+    score = info(tmp_path / "first")["validation"]["garment_psnr"]["restored"]
+    fit(replace(config, steps=4), store, tmp_path / "tuned", start=first)
+    fit(replace(config, steps=4, learning_rate=3.0), store, tmp_path / "ruined", start=first)
+    for name in ("tuned", "ruined"):
+        log = [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        measured = [entry for entry in log if "kept" in entry]
+        # Float16 in the file between.
+        assert measured[0]["step"] == 0 and abs(measured[0]["garment_psnr"]["restored"] - score) < 0.02
+        assert measured[1]["step"] == 4
+        best = max(entry["garment_psnr"]["restored"] for entry in measured)
+        assert info(tmp_path / name)["validation"]["garment_psnr"]["restored"] == best
+    assert not measured[1]["kept"]
+
+
+def test_motions_of_a_folder_are_all_kinds_that_are_long_enough(tmp_path: Path) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    bvh = ("HIERARCHY\nROOT Hips\n{\n OFFSET 0 0 0\n CHANNELS 3 Xposition Yposition Zposition\n End Site\n {\n"
+           "  OFFSET 0 1 0\n }\n}\nMOTION\n")
+    for name, frames, step in (("long.bvh", 40, 1 / 30), ("deep/er/SHORT.BVH", 9, 1 / 30),
+                               ("deep/fast.bvh", 60, 1 / 120), ("deep/slow.bvh", 9, 0.2)):
+        (tmp_path / name).write_text(f"{bvh}Frames: {frames}\nFrame Time: {step}\n" + "0 0 0\n" * frames)
+    (tmp_path / "LICENSE").write_text("free")
+    assert [path.name for path in motion_files_in(tmp_path, frames=33)] == ["slow.bvh", "long.bvh"]
+    with pytest.raises(InputError, match="no motions of 33 frames or more"):
+        motion_files_in(tmp_path / "deep" / "er", frames=33)
+
+
+def test_drawn_materials_repeat_and_spread_about_the_usual_one() -> None:
+    drawn = [draw_material(np.random.default_rng(seed)) for seed in range(200)]
+    assert drawn[3] == draw_material(np.random.default_rng(3))
+    for name, low, high in (("density", 0.5, 1.8), ("bend_compliance", 0.02, 30.0), ("drag", 0.75, 1.25)):
+        ratios = np.array([getattr(material, name) for material in drawn]) / getattr(ClothConfig(), name)
+        assert low <= ratios.min() < 0.85 and 1.15 < ratios.max() <= high and 0.75 < np.median(ratios) < 1.3, name
+    assert all(material.substeps == ClothConfig().substeps for material in drawn)
 
 
 class Killed(Exception):
