@@ -193,6 +193,18 @@ def _stop_where_zero(activation, gradient):
 
 @compiled(**BLEND_OPTIONS)
 @no_type_check
+def _hidden(cells, weights, begin, end, space, lines, sizes, D, layers, biases, units, features, one, two):
+    """Fills `features` and the two hidden layers of a batch of points."""
+    width = len(sizes) * D
+    for level in range(len(sizes)):
+        _look_up(cells[level], weights[level], begin, end, space[level], lines[level], sizes[level], D, features,
+                 level * D, width)
+    _layer(features, width, layers[0], biases[0], one, units, True)
+    _layer(one, units, layers[1], biases[1], two, units, True)
+
+
+@compiled(**BLEND_OPTIONS)
+@no_type_check
 def evaluate(counter, blocks, cells, weights, space, lines, sizes, D, layers, biases, units, scale, out):
     """out [M 9]. `cells`, `weights` are [L][M 3]; `space`, `lines`, `sizes` (R) per level; `layers` are [inputs
     outputs] each."""
@@ -207,11 +219,7 @@ def evaluate(counter, blocks, cells, weights, space, lines, sizes, D, layers, bi
             break
         for begin in range(count * block // blocks, count * (block + 1) // blocks, BATCH):
             end = min(begin + BATCH, count * (block + 1) // blocks)
-            for level in range(levels):
-                _look_up(cells[level], weights[level], begin, end, space[level], lines[level], sizes[level], D,
-                         features, level * D, width)
-            _layer(features, width, layers[0], biases[0], one, units, True)
-            _layer(one, units, layers[1], biases[1], two, units, True)
+            _hidden(cells, weights, begin, end, space, lines, sizes, D, layers, biases, units, features, one, two)
             _layer(two, units, layers[2], biases[2], values, OUTPUT_WIDTH, False)
             for p in range(end - begin):
                 for i in range(OUTPUTS):
@@ -236,11 +244,7 @@ def evaluate_backward(counter, blocks, cells, weights, space, lines, sizes, D, l
             break
         for begin in range(count * block // blocks, count * (block + 1) // blocks, BATCH):
             end = min(begin + BATCH, count * (block + 1) // blocks)
-            for level in range(levels):
-                _look_up(cells[level], weights[level], begin, end, space[level], lines[level], sizes[level], D,
-                         features, level * D, width)
-            _layer(features, width, layers[0], biases[0], one, units, True)
-            _layer(one, units, layers[1], biases[1], two, units, True)
+            _hidden(cells, weights, begin, end, space, lines, sizes, D, layers, biases, units, features, one, two)
             # Points beyond the last keep whatever features there were: their gradient is zero.
             values[:] = ZERO
             for p in range(end - begin):

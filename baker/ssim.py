@@ -102,15 +102,23 @@ def _blur_across(rows, at, window, step):
 
 @compiled(**BLEND_OPTIONS)
 @no_type_check
+def _padded_rows(count, room, step):
+    """Room for `count` rows with the window's zeros at both ends: (zeros at an end, length of a row, all rows)."""
+    margin = RADIUS * step
+    size = room + 2 * margin + LANES
+    rows = aligned(count * size)
+    rows[:] = ZERO
+    return margin, size, rows
+
+
+@compiled(**BLEND_OPTIONS)
+@no_type_check
 def similarity(counter, bands, a, b, window, height, room, filled, step, maps, totals):
     """Sum of the SSIM map over each row, and its derivatives by the blurred a, a a and a b: `maps` [3 H room], flat.
 
     `a`, `b` are [H room], flat, `filled` of each row in use, `step` values a pixel.
     """
-    margin = RADIUS * step
-    size = room + 2 * margin + LANES
-    rows = aligned(5 * size)
-    rows[:] = ZERO
+    margin, size, rows = _padded_rows(5, room, step)
     line = aligned(room + LANES)
     two, one, c1, c2 = splat(f4(2)), splat(f4(1)), splat(C1), splat(C2)
     while True:
@@ -169,10 +177,7 @@ def similarity(counter, bands, a, b, window, height, room, filled, step, maps, t
 @no_type_check
 def similarity_backward(counter, bands, a, b, window, height, room, step, maps, scale, gradient):
     """`scale` times the gradient of the sum by `a` [H room]. The window is symmetric: its blur is its own adjoint."""
-    margin = RADIUS * step
-    size = room + 2 * margin + LANES
-    rows = aligned(3 * size)
-    rows[:] = ZERO
+    margin, size, rows = _padded_rows(3, room, step)
     plane = height * room
     while True:
         band = take(counter)

@@ -1,12 +1,18 @@
 """`ani3d evaluate bake` at a tiny size: every method runs, and a second run measures nothing again."""
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from baker import evaluate_bake
+from baker.bake import elevation, total_turn
+from baker.config import CoarseConfig
 from baker.evaluate_bake import BakeEvaluationConfig, evaluate
+from runtime.types import Motion
 
 TINY = BakeEvaluationConfig(cases=1, frames=5, gaussians=1500, iterations=2,
                             ablations="truth_single_layer,truth_pose_mlp,truth_bullet_time,prior_dataset_update")
@@ -25,3 +31,14 @@ def test_every_method_is_measured_once(tmp_path: Path, monkeypatch: pytest.Monke
         raise AssertionError("measured again")
     monkeypatch.setattr(evaluate_bake, "make_case", fail)
     assert evaluate(TINY, tmp_path)["means"] == result["means"]
+
+
+def test_trajectories_keep_the_priors_camera_speed_and_see_all_sides_of_a_short_clip() -> None:
+    config = CoarseConfig(trajectories=4)
+    for frames, turn in ((181, 4 * math.pi), (46, math.pi), (5, math.pi / 2)):
+        motion = Motion(fps=30.0, root_translations=np.zeros((frames, 3), np.float32),
+                        quats_wxyz=np.tile(np.float32([1, 0, 0, 0]), (frames, 1, 1)))
+        assert total_turn(config, motion) == pytest.approx(turn)
+    spread = replace(config, elevation_spread_degrees=5.0)
+    assert [round(math.degrees(elevation(spread, k))) for k in range(4)] == [5, 15, 5, 15]
+    assert elevation(config, 0) == elevation(config, 1)
