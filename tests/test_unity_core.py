@@ -17,12 +17,14 @@ from sample_bundle import make_bundle
 
 from export_formats import ExportOptions, unity_export
 from runtime import _raster_blend, _raster_project, bundle_blocks, framing, stage_reference
+from runtime.actor import Actor, Moment
 from runtime.bundle import read_bundle
 from runtime.cameras import orbit_camera
 from runtime.compositing import composite
 from runtime.player import Player
 from runtime.raster import render
 from runtime.rotations import to_matrix
+from runtime.skinning import joint_transforms
 
 PACKAGE = Path(__file__).resolve().parent.parent / "export_formats" / "unity"
 CORE, SHADERS = PACKAGE / "Runtime" / "Core", PACKAGE / "Runtime" / "Resources"
@@ -93,6 +95,72 @@ def test_axes_face_unitys_forward_with_the_left_hand_on_the_left(program, tmp_pa
     pinhole = np.frombuffer((tmp_path / "pinhole.f4").read_bytes(), "<f4")
     np.testing.assert_allclose(rows, ours.T_camera_world[:3], atol=1e-6)
     np.testing.assert_allclose(pinhole, (ours.fx, ours.fy, ours.cx, ours.cy), rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def session(bundles, tmp_path_factory):
+    """What Play.cs says of a session of the component in an invented Unity, by name."""
+    outside = Path(__file__).parent / "outside/unity"
+    target = tmp_path_factory.mktemp("play") / "play.exe"
+    sources = [*sorted(CORE.glob("*.cs")), *sorted((PACKAGE / "Runtime/Player").glob("*.cs")),
+               outside / "UnityEngine.cs", outside / "Play.cs"]
+    done = subprocess.run(["mcs", "-langversion:7.2", "-warn:4", "-nowarn:0649,0414", f"-out:{target}",
+                           *map(str, sources)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = subprocess.run(["mono", str(target), str(bundles["two"])], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = {}
+    for line in done.stdout.splitlines():
+        name, *numbers = line.split()
+        lines.setdefault(name, []).append(np.array(numbers, float))
+    return lines
+
+
+@mono
+def test_the_component_plays_as_the_runtimes_actor(session, bundles):
+    """The session of Play.cs, step by step."""
+    bundle = read_bundle(bundles["two"])
+    actor, moments = Actor(bundle, time=0.05), []
+
+    def steps(count, seconds):
+        for _ in range(count):
+            actor.advance(seconds)
+            moments.append(actor.moment())
+
+    steps(3, 0.1)
+    actor.start(1, fade_seconds=0.4)
+    steps(3, 0.11)
+    actor.speed = 2.0
+    steps(4, 0.17)
+    actor.start(0, fade_seconds=0.3)
+    steps(2, 0.1)
+    actor.speed, actor.loop = 1.0, False
+    actor.start(1)
+    steps(3, 0.9)
+    upper = Actor(bundle, clip=1, time=0.5).moment().layers[0]
+    moments.append(Moment(layers=(*Actor(bundle, time=0.1).moment().layers, replace(upper, share=0.25))))
+    moments.append(Actor(bundle, clip=1, time=2.0, root_motion=False).moment())
+    moments.append(Actor(bundle, time=0.3, root_motion=False).moment())
+    assert len(session["joints"]) == len(moments)
+    for said, moment in zip(session["joints"], moments, strict=True):
+        joints = joint_transforms(bundle.rig, stage_reference.pose(bundle, moment), 0)[:, :3, 3]
+        np.testing.assert_allclose(said.reshape(-1, 3) * (-1, 1, 1), joints, atol=2e-6)
+    assert session["loaded"][0].tolist() == [1, 0], "its clock ran before it was loaded"
+    assert session["time"][0] == pytest.approx([1, 40 / 30, 32 / 30], abs=1e-6)
+    assert session["edit"][0] == 0
+
+
+@mono
+def test_the_component_draws_once_an_update_and_frees_what_it_made(session):
+    # Given to the engine, dispatches (one a layer and the skinning; five to sort), pictures of a camera.
+    linear, gamma, hidden = session["drawn"][:4], session["drawn"][4:8], session["drawn"][8:]
+    assert [line.tolist() for line in linear] == [[1, 7, 1], [0, 5, 1], [1, 5, 1], [1, 7, 1]]
+    assert [line[0] for line in gamma] == [1, 0, 1, 1] and all(line[2] == 0 for line in gamma)
+    # Out of view, another layer's camera, a preview; then the scene view's.
+    assert [line[0] for line in hidden] == [0, 0, 0, 1] and [line[1] for line in hidden[:3]] == [0, 0, 0]
+    # Measured 40 bytes in 200 frames, of updating, posing two clips and drawing.
+    assert session["garbage"][0] < 1000
+    assert session["left"][0].tolist() == [0, 0, 0]
 
 
 @mono

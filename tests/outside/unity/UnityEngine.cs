@@ -1,5 +1,6 @@
 // Signatures of the Unity API that the package uses, written by hand from Unity's scripting reference (those that 2022.3
-// and Unity 6 share), with no behaviour: the package's assemblies are type-checked against them where there is no Unity.
+// and Unity 6 share): the package's assemblies are type-checked against them where there is no Unity. What Play.cs runs
+// has as much behaviour as it looks at: transforms, and counts of what was made, freed and drawn.
 using System;
 using System.Collections.Generic;
 using UnityEngine.SceneManagement;
@@ -11,15 +12,27 @@ namespace UnityEngine
     {
         public string name { get; set; }
         public HideFlags hideFlags { get; set; }
-        public static void Destroy(Object obj) { }
-        public static void DestroyImmediate(Object obj) { }
+        public static void Destroy(Object obj) => Fake.Objects -= obj is RenderTexture || obj is Material ? 1 : 0;
+        public static void DestroyImmediate(Object obj) => Destroy(obj);
         public static T Instantiate<T>(T original) where T : Object => original;
     }
-    public class ScriptableObject : Object { public static T CreateInstance<T>() where T : ScriptableObject => null; }
+    /// <summary>What Play.cs sets and looks at; no part of Unity.</summary>
+    public static class Fake
+    {
+        public static int Buffers, Objects, Primitives, Dispatches, Executed;
+        public static float DeltaTime;
+        public static int Frame;
+        public static bool Playing = true, InView = true;
+        public static ColorSpace Space = ColorSpace.Linear;
+    }
+    public class ScriptableObject : Object
+    {
+        public static T CreateInstance<T>() where T : ScriptableObject => Activator.CreateInstance<T>();
+    }
     public class Component : Object
     {
-        public GameObject gameObject => null;
-        public Transform transform => null;
+        public GameObject gameObject { get; internal set; }
+        public Transform transform => gameObject.transform;
         public T GetComponent<T>() => default(T);
         public T GetComponentInParent<T>() => default(T);
         public T GetComponentInChildren<T>() => default(T);
@@ -28,11 +41,16 @@ namespace UnityEngine
     public class MonoBehaviour : Behaviour { }
     public sealed class GameObject : Object
     {
-        public GameObject(string name) { }
+        public GameObject(string name) { transform = new Transform { gameObject = this }; }
         public int layer { get; set; }
-        public Scene scene => default(Scene);
-        public Transform transform => null;
-        public T AddComponent<T>() where T : Component => null;
+        public Scene scene => new Scene { handle = 1 };
+        public Transform transform { get; }
+        public T AddComponent<T>() where T : Component
+        {
+            T component = Activator.CreateInstance<T>();
+            component.gameObject = this;
+            return component;
+        }
         public T GetComponent<T>() => default(T);
     }
     public class Transform : Component
@@ -41,11 +59,11 @@ namespace UnityEngine
         public Vector3 forward { get; set; }
         public Vector3 right { get; set; }
         public Quaternion rotation { get; set; }
-        public Matrix4x4 localToWorldMatrix => default(Matrix4x4);
-        public Matrix4x4 worldToLocalMatrix => default(Matrix4x4);
+        public Matrix4x4 localToWorldMatrix => Matrix4x4.identity;
+        public Matrix4x4 worldToLocalMatrix => Matrix4x4.identity;
         public Vector3 lossyScale => default(Vector3);
         public void SetParent(Transform parent, bool worldPositionStays) { }
-        public void SetPositionAndRotation(Vector3 position, Quaternion rotation) { }
+        public void SetPositionAndRotation(Vector3 position, Quaternion rotation) => this.position = position;
     }
     public struct Vector2
     {
@@ -59,10 +77,10 @@ namespace UnityEngine
         public Vector3(float x, float y, float z) { this.x = x; this.y = y; this.z = z; }
         public float magnitude => 0;
         public Vector3 normalized => this;
-        public static Vector3 one => default(Vector3);
+        public static Vector3 one => new Vector3(1, 1, 1);
         public static Vector3 up => default(Vector3);
         public static Vector3 ProjectOnPlane(Vector3 vector, Vector3 planeNormal) => vector;
-        public static Vector3 operator *(float d, Vector3 a) => a;
+        public static Vector3 operator *(float d, Vector3 a) => new Vector3(d * a.x, d * a.y, d * a.z);
         public static Vector3 operator +(Vector3 a, Vector3 b) => b;
         public static Vector3 operator -(Vector3 a, Vector3 b) => b;
         public static Vector3 operator -(Vector3 a) => a;
@@ -72,7 +90,7 @@ namespace UnityEngine
         public float x, y, z, w;
         public Vector4(float x, float y, float z, float w) { this.x = x; this.y = y; this.z = z; this.w = w; }
         public static Vector4 one => default(Vector4);
-        public static implicit operator Vector3(Vector4 v) => default(Vector3);
+        public static implicit operator Vector3(Vector4 v) => new Vector3(v.x, v.y, v.z);
     }
     public struct Color { public static Color clear => default(Color); }
     public struct Quaternion { public static Quaternion LookRotation(Vector3 forward) => default(Quaternion); }
@@ -80,26 +98,61 @@ namespace UnityEngine
     public struct Plane { }
     public struct Matrix4x4
     {
-        public float this[int row, int column] { get => 0; set { } }
-        public static Matrix4x4 identity => default(Matrix4x4);
+        Vector4 row0, row1, row2, row3;
+        Vector4 this[int row] => row == 0 ? row0 : row == 1 ? row1 : row == 2 ? row2 : row3;
+        public float this[int row, int column]
+        {
+            get => column == 0 ? this[row].x : column == 1 ? this[row].y : column == 2 ? this[row].z : this[row].w;
+            set
+            {
+                Vector4 changed = this[row];
+                if (column == 0) changed.x = value;
+                else if (column == 1) changed.y = value;
+                else if (column == 2) changed.z = value;
+                else changed.w = value;
+                if (row == 0) row0 = changed;
+                else if (row == 1) row1 = changed;
+                else if (row == 2) row2 = changed;
+                else row3 = changed;
+            }
+        }
+        public static Matrix4x4 identity
+        {
+            get
+            {
+                var made = default(Matrix4x4);
+                for (int i = 0; i < 4; i++) made[i, i] = 1;
+                return made;
+            }
+        }
         public Quaternion rotation => default(Quaternion);
-        public Vector3 lossyScale => default(Vector3);
-        public Vector4 GetColumn(int index) => default(Vector4);
-        public Vector3 MultiplyPoint3x4(Vector3 point) => point;
-        public static Matrix4x4 operator *(Matrix4x4 lhs, Matrix4x4 rhs) => lhs;
+        public Vector3 lossyScale => Vector3.one;
+        public Vector4 GetColumn(int index) => new Vector4(this[0, index], this[1, index], this[2, index], this[3, index]);
+        public Vector3 MultiplyPoint3x4(Vector3 point) => new Vector3(Row(0, point), Row(1, point), Row(2, point));
+        float Row(int r, Vector3 p) => this[r, 0] * p.x + this[r, 1] * p.y + this[r, 2] * p.z + this[r, 3];
+        public static Matrix4x4 operator *(Matrix4x4 lhs, Matrix4x4 rhs)
+        {
+            var product = default(Matrix4x4);
+            for (int i = 0; i < 64; i++) product[i / 16, i / 4 % 4] += lhs[i / 16, i % 4] * rhs[i % 4, i / 4 % 4];
+            return product;
+        }
     }
     public struct Bounds
     {
-        public Bounds(Vector3 center, Vector3 size) { }
-        public Vector3 center { get => default(Vector3); set { } }
-        public Vector3 extents { get => default(Vector3); set { } }
+        public Bounds(Vector3 center, Vector3 size) : this()
+        {
+            this.center = center;
+            extents = 0.5f * size;
+        }
+        public Vector3 center { get; set; }
+        public Vector3 extents { get; set; }
         public void Encapsulate(Bounds bounds) { }
         public void Expand(float amount) { }
     }
     public static class GeometryUtility
     {
         public static void CalculateFrustumPlanes(Camera camera, Plane[] planes) { }
-        public static bool TestPlanesAABB(Plane[] planes, Bounds bounds) => true;
+        public static bool TestPlanesAABB(Plane[] planes, Bounds bounds) => Fake.InView;
     }
     public enum CameraType { Game = 1, SceneView = 2, Preview = 4, VR = 8, Reflection = 16 }
     public class Camera : Behaviour
@@ -112,21 +165,26 @@ namespace UnityEngine
         public bool orthographic { get; set; }
         public bool stereoEnabled => false;
         public int cullingMask { get; set; }
-        public int pixelWidth => 0;
-        public int pixelHeight => 0;
+        public int pixelWidth => 64;
+        public int pixelHeight => 48;
         public float nearClipPlane { get; set; }
         public float farClipPlane { get; set; }
         public Matrix4x4 projectionMatrix { get; set; }
         public Matrix4x4 worldToCameraMatrix { get; set; }
     }
     public class Shader : Object { public static int PropertyToID(string name) => 0; }
-    public class Material : Object { public Material(Shader shader) { } }
+    public class Material : Object { public Material(Shader shader) { Fake.Objects++; } }
     public class Texture : Object { public virtual int width { get; set; } public virtual int height { get; set; } }
     public enum RenderTextureFormat { ARGBHalf = 2, RHalf = 15 }
     public enum RenderTextureReadWrite { Default = 0, Linear = 1, sRGB = 2 }
     public class RenderTexture : Texture
     {
-        public RenderTexture(int width, int height, int depth, RenderTextureFormat format, RenderTextureReadWrite readWrite) { }
+        public RenderTexture(int width, int height, int depth, RenderTextureFormat format, RenderTextureReadWrite readWrite)
+        {
+            Fake.Objects++;
+            this.width = width;
+            this.height = height;
+        }
         public static RenderTexture active { get; set; }
     }
     public sealed class MaterialPropertyBlock
@@ -145,16 +203,21 @@ namespace UnityEngine
         public void SetVector(int nameID, Vector4 val) { }
         public void SetVectorArray(int nameID, Vector4[] values) { }
         public void SetBuffer(int kernelIndex, int nameID, GraphicsBuffer buffer) { }
-        public void Dispatch(int kernelIndex, int threadGroupsX, int threadGroupsY, int threadGroupsZ) { }
+        public void Dispatch(int kernelIndex, int threadGroupsX, int threadGroupsY, int threadGroupsZ) => Fake.Dispatches++;
     }
     public sealed class GraphicsBuffer : IDisposable
     {
         [Flags] public enum Target { Structured = 16 }
-        public GraphicsBuffer(Target target, int count, int stride) { }
-        public int count => 0;
+        public GraphicsBuffer(Target target, int count, int stride)
+        {
+            if (count < 1 || stride < 4) throw new ArgumentException("an empty buffer");
+            Fake.Buffers++;
+            this.count = count;
+        }
+        public int count { get; }
         public void SetData(Array data) { }
         public void SetData(Array data, int managedBufferStartIndex, int graphicsBufferStartIndex, int count) { }
-        public void Dispose() { }
+        public void Dispose() => Fake.Buffers--;
     }
     public enum MeshTopology { Triangles = 0 }
     public struct RenderParams
@@ -167,19 +230,20 @@ namespace UnityEngine
     }
     public static class Graphics
     {
-        public static void RenderPrimitives(in RenderParams rparams, MeshTopology topology, int vertexCount, int instanceCount = 1) { }
-        public static void ExecuteCommandBuffer(Rendering.CommandBuffer buffer) { }
+        public static void RenderPrimitives(in RenderParams rparams, MeshTopology topology, int vertexCount, int instanceCount = 1) =>
+            Fake.Primitives++;
+        public static void ExecuteCommandBuffer(Rendering.CommandBuffer buffer) => Fake.Executed++;
     }
     public enum ColorSpace { Uninitialized = -1, Gamma = 0, Linear = 1 }
-    public static class QualitySettings { public static ColorSpace activeColorSpace => ColorSpace.Linear; }
-    public static class Resources { public static T Load<T>(string path) where T : Object => null; }
+    public static class QualitySettings { public static ColorSpace activeColorSpace => Fake.Space; }
+    public static class Resources { public static T Load<T>(string path) where T : Object => Activator.CreateInstance<T>(); }
     public static class SystemInfo { public static bool supportsComputeShaders => true; }
-    public static class Application { public static bool isPlaying => true; }
+    public static class Application { public static bool isPlaying => Fake.Playing; }
     public static class Time
     {
-        public static float deltaTime => 0;
-        public static int frameCount => 0;
-        public static int renderedFrameCount => 0;
+        public static float deltaTime => Fake.DeltaTime;
+        public static int frameCount => Fake.Frame;
+        public static int renderedFrameCount => Fake.Frame;
     }
     public static class Debug
     {
@@ -189,13 +253,13 @@ namespace UnityEngine
     }
     public struct Mathf
     {
-        public static float Max(float a, float b) => a;
-        public static float Min(float a, float b) => a;
-        public static int Min(int a, int b) => a;
-        public static float Abs(float f) => f;
-        public static int Clamp(int value, int min, int max) => value;
-        public static float Clamp(float value, float min, float max) => value;
-        public static int RoundToInt(float f) => 0;
+        public static float Max(float a, float b) => Math.Max(a, b);
+        public static float Min(float a, float b) => Math.Min(a, b);
+        public static int Min(int a, int b) => Math.Min(a, b);
+        public static float Abs(float f) => Math.Abs(f);
+        public static int Clamp(int value, int min, int max) => Math.Min(Math.Max(value, min), max);
+        public static float Clamp(float value, float min, float max) => Math.Min(Math.Max(value, min), max);
+        public static int RoundToInt(float f) => (int)Math.Round(f);
     }
     public class Animator : Behaviour { }
     public struct AnimatorStateInfo { }
@@ -230,11 +294,12 @@ namespace UnityEngine.SceneManagement
 {
     public struct Scene
     {
-        public bool IsValid() => true;
-        public static bool operator ==(Scene lhs, Scene rhs) => true;
-        public static bool operator !=(Scene lhs, Scene rhs) => false;
-        public override bool Equals(object other) => true;
-        public override int GetHashCode() => 0;
+        internal int handle;
+        public bool IsValid() => handle != 0;
+        public static bool operator ==(Scene lhs, Scene rhs) => lhs.handle == rhs.handle;
+        public static bool operator !=(Scene lhs, Scene rhs) => lhs.handle != rhs.handle;
+        public override bool Equals(object other) => other is Scene scene && scene == this;
+        public override int GetHashCode() => handle;
     }
 }
 

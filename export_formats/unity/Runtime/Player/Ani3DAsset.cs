@@ -61,15 +61,16 @@ namespace Ani3D
         Task<Bundle> Read()
         {
             // Another array: the file was imported again.
-            if (reading != null && readFrom == file) return reading;
-            readFrom = file;
-            // Unity's objects may only be asked on the main thread.
-            byte[] bytes = file;
-            string title = name;
-            // Without play there is no next frame that would show the figure.
-            reading = Application.isPlaying ? Task.Run(() => Bundle.Read(bytes, title))
-                : Task.FromResult(Bundle.Read(bytes, title));
+            if (reading == null || readFrom != file)
+            {
+                readFrom = file;
+                reading = Start(file, name);
+            }
             return reading;
         }
+
+        /// <summary>Without play there is no next frame that would show the figure: then it is read at once.</summary>
+        static Task<Bundle> Start(byte[] bytes, string title) =>
+            Application.isPlaying ? Task.Run(() => Bundle.Read(bytes, title)) : Task.FromResult(Bundle.Read(bytes, title));
     }
 }

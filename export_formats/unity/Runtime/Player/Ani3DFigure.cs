@@ -70,16 +70,15 @@ namespace Ani3D
             if (Bundle != null && Bundle == asset.Bundle) return true;
             // The file was imported again.
             if (Bundle != null) FreeBuffers();
-            if (packing == null)
-            {
-                Bundle read = asset.Bundle;
-                packing = Application.isPlaying ? Task.Run(() => new GpuFigure(read)) : Task.FromResult(new GpuFigure(read));
-            }
+            if (packing == null) packing = Pack(asset.Bundle);
             if (!packing.IsCompleted) return false;
             Upload(asset.Bundle, packing.GetAwaiter().GetResult());
             packing = null;
             return true;
         }
+
+        static Task<GpuFigure> Pack(Bundle read) =>
+            Application.isPlaying ? Task.Run(() => new GpuFigure(read)) : Task.FromResult(new GpuFigure(read));
 
         void Upload(Bundle read, GpuFigure packed)
         {

@@ -22,7 +22,6 @@ namespace Ani3D
         static readonly List<Ani3DPlayer> Visible = new List<Ani3DPlayer>();
         static readonly Dictionary<Camera, CameraView> Views = new Dictionary<Camera, CameraView>();
         static readonly List<Camera> Gone = new List<Camera>();
-        static readonly Comparison<Ani3DPlayer> FarFirst = (a, b) => b.CameraDistance.CompareTo(a.CameraDistance);
         static readonly Plane[] Planes = new Plane[6];
         static readonly double[] LocalToWorld = new double[16], WorldToCamera = new double[16], Projection = new double[16];
         static readonly float[] Rows = new float[12], PinholeValues = new float[4];
@@ -200,9 +199,10 @@ namespace Ani3D
                 if (!given && !GeometryUtility.TestPlanesAABB(Planes, player.Bounds)) continue;
                 player.CameraDistance = -camera.worldToCameraMatrix.MultiplyPoint3x4(player.Bounds.center).z;
                 player.PoseOnGpu();
-                Visible.Add(player);
+                int place = 0;
+                while (place < Visible.Count && Visible[place].CameraDistance > player.CameraDistance) place++;
+                Visible.Insert(place, player);
             }
-            Visible.Sort(FarFirst);
         }
 
         static void DrawDirectly(Camera camera, Ani3DPlayer player, Ani3DGpu.Sorted sorted)
