@@ -29,7 +29,7 @@ from viewer.orbit import DISTANCE_LIMITS, ELEVATION_LIMIT, Orbit
 from viewer.show import DETAIL_STEPS, Show
 
 SIZE = (240, 400)
-INNER = (slice(12, 300), slice(0, 240))
+INNER = (slice(12, 270), slice(0, 240))
 """The picture on the screen without status, timeline and messages."""
 
 
@@ -147,10 +147,31 @@ def drive(screen: Screen, process: subprocess.Popen[str], folder: Path) -> dict[
     seen["screenshots"] = sorted(path.name for path in folder.glob("*.png"))
     screen.xdotool("mousemove", 40, 10 + CLIP_ROW + CLIP_ROW // 2, "click", 1)
     seen["clip"] = changed(still, screen.until(lambda now: changed(still, now) > 0.01))
+
+    # 4. Files dragged from another program: a broken one while it plays, good ones (with few and with many types).
+    (folder / "broken.ani3d").write_bytes(b"PK\x03\x04 no")
+    write_bundle(visible_bundle(3), folder / "another one ü.ani3d")
+    screen.xdotool("mousemove", *middle, "key", "space")
+    seen["drops"] = [drop(screen, 5, folder / "broken.ani3d")]
+    plain = screen.grab()
+    seen["after a broken file"] = changed(plain, screen.until(lambda now: changed(plain, now) > 0.02))
+    screen.xdotool("key", "space")
+    for types in (1, 5):
+        before = screen.settled(20)
+        seen["drops"].append(drop(screen, types, folder / "another one ü.ani3d"))
+        seen[f"dropped with {types}"] = changed(before, screen.until(lambda now, b=before: changed(b, now) > 0.01))
     screen.xdotool("mousemove", *middle, "key", "Escape")
     seen["exit"] = process.wait(20)
     seen["errors"] = process.stderr.read()
     return seen
+
+
+def drop(screen: Screen, types: int, path: Path) -> dict[str, bool]:
+    """Drag a file onto the window from another program that offers so many types; what the window answered it."""
+    done = subprocess.run([sys.executable, ROOT / "tests" / "drag_source.py", str(types), str(path)], text=True,
+                          env=screen.environment, capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr[-1000:]
+    return json.loads(done.stdout)
 
 
 def test_the_window_plays_and_pauses(seen: dict[str, Any]) -> None:
@@ -171,6 +192,11 @@ def test_auto_orbit_screenshot_clip_list_and_escape(seen: dict[str, Any]) -> Non
     assert seen["auto orbit"] > 0.02 and seen["clip"] > 0.01
     assert seen["screenshots"] == ["random_person-001.png"]
     assert seen["exit"] == 0 and seen["errors"] == ""
+
+
+def test_files_dragged_from_another_program_are_opened_or_refused_and_nothing_stops(seen: dict[str, Any]) -> None:
+    assert seen["drops"] == 3 * [{"accepted": True, "finished": True}]
+    assert seen["after a broken file"] > 0.02 and seen["dropped with 1"] > 0.01 and seen["dropped with 5"] > 0.01
 
 
 @pytest.fixture(scope="module")
@@ -323,6 +349,18 @@ def test_the_scene_follows_detail_and_togetherness() -> None:
     middle = show.target()
     show.together = False
     assert middle[0] == pytest.approx(show.target()[0], abs=1e-6), "the two stand left and right of where one stands"
+
+
+def test_all_who_are_shown_together_are_in_view() -> None:
+    show = Show([visible_bundle(seed) for seed in range(4)], together=True)
+    for size in ((200, 400), (600, 400)):
+        for seconds in (0.0, 0.4):
+            show.advance(seconds)
+            view = show.views(size)[0]
+            segments = show.bones(view)
+            assert (segments >= 0).all() and (segments[..., 0] <= size[0]).all() and (segments[..., 1] <= size[1]).all()
+    show.seek(0.5)
+    assert {actor.frame() for actor in show.actors} == {2.5}
 
 
 def test_the_camera_follows_a_figure_that_stays_or_walks_on() -> None:

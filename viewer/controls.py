@@ -68,7 +68,7 @@ class Layout:
 
     def clip_row(self, index: int) -> Box:
         """A line of the clip list."""
-        return Box(MARGIN, self.height - TOP - (index + 1) * CLIP_ROW, min(240, self.width / 2), CLIP_ROW)
+        return Box(MARGIN, self.height - TOP - (index + 1) * CLIP_ROW, min(260, self.width - 2 * MARGIN), CLIP_ROW)
 
     def clip_at(self, x: int | float, y: int | float, count: int) -> int | None:
         """The line of a list of `count` clips under a point."""

@@ -6,7 +6,7 @@ import numpy as np
 import pyglet
 from jaxtyping import Float
 
-from viewer.controls import BUTTON, MARGIN, ROW_Y, Box, Layout
+from viewer.controls import BUTTON, CLIP_ROW, MARGIN, ROW_Y, TOP, Box, Layout
 from viewer.show import DETAIL_STEPS, Show
 
 HELP = """left drag     turn
@@ -47,7 +47,7 @@ class Overlay:
         self._pause = (_rectangle(TEXT), _rectangle(TEXT))
         self._status, self._speed = _Text(), _Text()
         self._detail = _Text(anchor_x="right")
-        self._message = _Text(anchor_x="center")
+        self._message = _Text(multiline=True, width=320)
         self._halves = (_Text(anchor_x="center", anchor_y="top"), _Text(anchor_x="center", anchor_y="top"))
         self._help = _Text(anchor_y="top", multiline=True, width=420)
         self._statistics = _Text(anchor_y="top", multiline=True, width=320)
@@ -64,12 +64,14 @@ class Overlay:
         if show.compare:
             self._place(self._divider, Box(width // 2 - 1, 0, 2, height))
             for text, name, x in zip(self._halves, ("rigid", "baked"), (width // 4, 3 * width // 4), strict=True):
-                text.draw(name, x, height - 8)
+                text.draw(name, x, height - 8 - (TOP + CLIP_ROW * len(show.clips) if clips_shown else 0))
         self._draw_controls(show, layout)
-        self._status.draw(show.status(), MARGIN, 58)
+        self._status.draw(show.status(), MARGIN, 58, most=width - 2 * MARGIN)
         if note:
-            self._message.draw(note, width // 2, 80)
-        if clips_shown:
+            self._message.fit(note, width - 4 * MARGIN)
+            self._place(self._panel, Box(MARGIN, 80, self._message.width + 2 * MARGIN, self._message.height + 12))
+            self._message.draw(note, 2 * MARGIN, 86)
+        if clips_shown and not help_shown:
             self._draw_clips(show, layout)
         if statistics:
             tall = self._statistics.height + 16
@@ -109,7 +111,8 @@ class Overlay:
             mark.x2, mark.y2, mark.x3, mark.y3 = middle - direction * size, mark.y - size, middle - direction * size, (
                 mark.y + size)
             mark.draw()
-        self._detail.draw(f"detail {100 * show.detail // DETAIL_STEPS} %", boxes["detail"].x - 8, ROW_Y + 4)
+        share, room = f"{100 * show.detail // DETAIL_STEPS} %", boxes["detail"].x - boxes["on"].x - BUTTON
+        self._detail.draw(f"detail {share}" if room > 110 else share, boxes["detail"].x - 8, ROW_Y + 4)
 
     def _draw_clips(self, show: Show, layout: Layout) -> None:
         names = show.clip_names()
@@ -118,7 +121,7 @@ class Overlay:
         for index, (text, name) in enumerate(zip(self._clips, names, strict=False)):
             box = layout.clip_row(index)
             self._place(self._panel, box)
-            text.draw(("▸ " if index == show.clip_index else "   ") + name, box.x + 4, box.y + 5)
+            text.draw(("▸ " if index == show.clip_index else "   ") + name, box.x + 4, box.y + 2, most=box.width - 8)
 
     @staticmethod
     def _place(rectangle: pyglet.shapes.Rectangle, box: Box) -> None:
@@ -134,19 +137,46 @@ class _Text:
         font = {"font_name": "monospace" if multiline else None, "font_size": 10 if multiline else 11}
         self._labels = tuple(pyglet.text.Label("", color=color, anchor_x=anchor_x, anchor_y=anchor_y,
                                                multiline=multiline, width=width, **font) for color in (SHADOW, TEXT))
+        self._asked: tuple[str, int | float] = ("", 0)
+        self._kept = ""
 
     @property
     def height(self) -> int:
         """Of the text drawn last [px]."""
         return self._labels[0].content_height or 0
 
-    def draw(self, text: str, x: float, y: float) -> None:
-        """Draw a text with its anchor at a place."""
+    @property
+    def width(self) -> int:
+        """Of the text drawn last [px]."""
+        return self._labels[0].content_width or 0
+
+    def fit(self, text: str, width: int) -> None:
+        """Break a text into lines of at most `width` [px]."""
+        for label in self._labels:
+            if label.width != width or label.text != text:
+                label.width, label.text = width, text
+
+    def draw(self, text: str, x: float, y: float, *, most: int | float | None = None) -> None:
+        """Draw a text with its anchor at a place; one wider than `most` [px] loses its end."""
+        if most is not None:
+            if (text, most) != self._asked:
+                self._asked = (text, most)
+                self._kept = self._shortened(text, most)
+            text = self._kept
         for label, offset in zip(self._labels, (1, 0), strict=True):
             if label.text != text:
                 label.text = text
             label.position = (x + offset, y - offset, 0)
             label.draw()
+
+    def _shortened(self, text: str, most: int | float) -> str:
+        label = self._labels[0]
+        label.text = text
+        while (label.content_width or 0) > most and len(text) > 2:
+            # A tenth at a time: close enough, and few layouts.
+            text = text[:-max(len(text) // 10, 1)]
+            label.text = f"{text}…"
+        return label.text
 
 
 def _rectangle(color: tuple[int, int, int, int]) -> pyglet.shapes.Rectangle:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float
 
 from runtime import skinning, stage_reference
 from runtime.actor import Actor, Layer
-from runtime.framing import root_targets
+from runtime.framing import DISTANCE, FOV_Y, root_targets
 from runtime.lod import level_of_detail
 from runtime.stage import STANDING
 from runtime.types import Bundle, Camera
@@ -29,6 +29,8 @@ DETAIL_STEPS = 16
 """Positions of the level-of-detail slider."""
 APART_M = 1.2
 """Distance between avatars that are shown together [m]."""
+ARMS_M = 0.7
+"""Half the width kept in view around each of them [m]."""
 
 
 @dataclass
@@ -99,7 +101,8 @@ class Show:
 
     def seek(self, share: int | float) -> None:
         """Go to a share of the clip, 0 its first frame and 1 its last."""
-        self.actor.seek(min(max(share, 0.0), 1.0) * (self.actor.motion.frames - 1))
+        for actor in self.actors if self.together else [self.actor]:
+            actor.seek(min(max(share, 0.0), 1.0) * (actor.motion.frames - 1))
 
     @property
     def progress(self) -> float:
@@ -161,17 +164,29 @@ class Show:
         actors = self.actors if self.together else [self.actor]
         target = self.target()
         if not self.compare:
-            return [View(moments=tuple(self._moments(actors)), camera=self.orbit.camera(target, size),
+            return [View(moments=tuple(self._moments(actors)), camera=self._orbit_for(size).camera(target, size),
                          style=self.style)]
         half = size[0] // 2
+        orbit = self._orbit_for((half, size[1]))
         return [View(moments=tuple(self._moments(actors, residual=residual)), left=left, style=self.style,
-                     camera=self.orbit.camera(target, (width, size[1])))
+                     camera=orbit.camera(target, (width, size[1])))
                 for left, width, residual in ((0, half, False), (half, size[0] - half, True))]
 
     def target(self) -> Float[np.ndarray, " 3"]:
         """What the camera looks at [m]: the shown actor's root, smoothed; the middle of all who are shown together."""
         indices = range(len(self.actors)) if self.together else [self.shown]
         return np.mean([self._target_of(index) for index in indices], axis=0)
+
+    def _orbit_for(self, size: tuple[int, int]) -> Orbit:
+        """The orbit, far enough away for all who are shown together in a picture of `size` [px]."""
+        if not self.together:
+            return self.orbit
+        places = np.array([self._target_of(index) for index in range(len(self.actors))])
+        reach = float(np.linalg.norm((places - places.mean(0))[:, [0, 2]], axis=1).max())
+        # A picture narrower than 9:16 shows as much as one of 9:16. The nearest stands `reach` in front of the middle.
+        half_width = math.tan(FOV_Y / 2) * max(size[0] / size[1], 9 / 16)
+        farther = max(((reach + ARMS_M) / half_width + reach) / DISTANCE, 1.0)
+        return replace(self.orbit, distance=self.orbit.distance * farther)
 
     def bones(self, view: View) -> Float[np.ndarray, "B 2 2"]:
         """Segments of the shown avatars' skeletons in a view [px], y down, from parent to joint."""

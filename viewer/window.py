@@ -14,6 +14,7 @@ import pyglet
 from runtime.bench_play import memory_now_mib
 from runtime.bundle import read_bundle
 from runtime.errors import InputError
+from viewer import x11_drops
 from viewer.controls import Control, Layout
 from viewer.gl_objects import GlError
 from viewer.orbit import Orbit
@@ -56,6 +57,7 @@ class ShowWindow:
         """
         self.window = open_window(size)
         self.window.set_minimum_size(160, 160)
+        x11_drops.mend(self.window)
         self.show = show
         self.help_shown, self.statistics_shown, self.clips_shown = False, False, len(show.clips) > 1
         self.fps, self.picture_s, self.scale = 0.0, 0.0, 1.0
@@ -172,9 +174,12 @@ class ShowWindow:
 
     def on_file_drop(self, x: int, y: int, paths: Sequence[str]) -> None:
         """Add the avatars of dropped files; a file that cannot be read changes nothing and says why."""
+        x11_drops.thank(self.window)
         try:
-            self.show.add([read_bundle(path) for path in paths])
+            bundles = [read_bundle(path) for path in paths]
+            self.show.add(bundles)
             self.clips_shown = len(self.show.clips) > 1
+            self._say(f"added {', '.join(bundle.manifest.name for bundle in bundles)}", 4.0)
         except InputError as error:
             self._say(str(error), 8.0)
         self._changed = True
