@@ -50,6 +50,6 @@ def play(paths: Sequence[Path | str], *, size: tuple[int, int] = (480, 832),
     except (pyglet.window.WindowException, pyglet.gl.ContextException) as error:
         raise InputError(f"no window can be opened ({error}); {WITHOUT_WINDOW}") from None
     try:
-        pyglet.app.run(interval=1 / 60)
+        pyglet.app.run(interval=None)  # the window draws when something has changed
     finally:
         window.close()

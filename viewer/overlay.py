@@ -74,10 +74,12 @@ class Overlay:
         if clips_shown and not help_shown:
             self._draw_clips(show, layout)
         if statistics:
+            self._statistics.fit(statistics, 320)
             tall = self._statistics.height + 16
             self._place(self._panel, Box(width - 252, height - 30 - tall, 252, tall))
             self._statistics.draw(statistics, width - 240, height - 38)
         if help_shown:
+            self._help.fit(HELP, 420)
             self._place(self._panel, Box(0, height - self._help.height - 24, 330, self._help.height + 24))
             self._help.draw(HELP, MARGIN, height - 12)
 

@@ -29,6 +29,8 @@ SCALES = (1.0, 0.75, 0.5, 0.35)
 """Resolutions, as shares of the window's, among which moving pictures choose."""
 SLOW_S, FAST_S = 1 / 20, 1 / 45
 """A picture slower than the first goes down in resolution, one faster than the second goes up [s]."""
+STEP_S, STILL_S = 1 / 60, 0.25
+"""Time between two pictures of what moves, and of what does not [s]: a window that shows a still costs little."""
 _FPS_OVER_S = 0.5
 """Frames are counted over this long [s]."""
 
@@ -64,13 +66,13 @@ class ShowWindow:
         self.renderer, self.refused = load_renderer(*([renderer] if renderer else []))
         self._scene_key: tuple[object, ...] | None = None
         self._held: Control | None = None
-        self._changed, self._sharp = True, False
+        self._changed, self._sharp, self._hidden, self._still_s = True, False, False, 0.0
         self._frames, self._counted_s = 0, 0.0
         self._note, self._note_s = "H: help", 4.0
         self._overlay = Overlay()
         self._actions = self._make_actions()
         self.window.push_handlers(self)
-        pyglet.clock.schedule(self.advance)
+        pyglet.clock.schedule_interval(self.advance, STEP_S)
 
     def _make_actions(self) -> dict[int, Callable[[], object]]:
         """What each key does. Pyglet itself closes the window on Esc."""
@@ -93,13 +95,30 @@ class ShowWindow:
         }
 
     def advance(self, seconds: float) -> None:
-        """Let time pass; pyglet calls this before each picture."""
+        """Let time pass, and draw if that changes anything; pyglet's clock calls this."""
         if self._held != "timeline":
             self.show.advance(min(seconds, 0.25))
         self._note_s -= seconds
         self._counted_s += seconds
         if self._counted_s >= _FPS_OVER_S:
             self.fps, self._frames, self._counted_s = self._frames / self._counted_s, 0, 0.0
+        busy = self.show.moving or self._changed or not self._sharp or self._note_s > 0
+        self._still_s += seconds
+        if not self._hidden and (busy or self._still_s > STILL_S) and self.window in pyglet.app.windows:
+            self._still_s = 0.0
+            self.window.draw(seconds)
+
+    def on_hide(self) -> None:
+        """Minimised: nobody looks."""
+        self._hidden = True
+
+    def on_show(self) -> None:
+        """Seen again."""
+        self._hidden, self._changed = False, True
+
+    def on_expose(self) -> None:
+        """Another window went away."""
+        self._changed = True
 
     def on_draw(self) -> None:
         """Draw the picture, a new one if anything changed, and what goes over it."""
