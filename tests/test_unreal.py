@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +14,18 @@ from gl_context import software_gl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from outside.shaders import hlsl
-from outside.unreal.typecheck import check
+from outside.unreal.typecheck import build, check
 from sample_bundle import make_bundle
 
 from export_formats import ExportOptions, unreal_export
 from runtime import archive, bundle_blocks, framing, stage_reference
 from runtime import bundle as bundle_file
+from runtime.actor import Actor, Moment
 from runtime.bundle import read_bundle
 from runtime.cameras import orbit_camera
 from runtime.compositing import composite
 from runtime.raster import render
+from runtime.skinning import joint_transforms
 
 PLUGIN = unreal_export.SOURCES / "Ani3D"
 CORE = PLUGIN / "Source" / "Ani3D" / "Core"
@@ -172,9 +175,56 @@ def test_the_lens_puts_points_where_unreals_projection_does(program, tmp_path, o
 
 
 @compiler
-@pytest.mark.parametrize("minor", (4, 6))
-def test_unreal_facing_sources_compile_against_the_signatures_they_use(tmp_path, minor):
-    assert check(PLUGIN, tmp_path, minor=minor) == ""
+def test_unreal_facing_sources_compile_against_the_signatures_they_use(tmp_path):
+    assert check(PLUGIN, tmp_path, minor=4) == ""
+
+
+@pytest.fixture(scope="module")
+def session(bundles, tmp_path_factory):
+    """What session.cpp says of a session of the plugin in an invented Unreal 5.6, by name."""
+    program = build(PLUGIN, tmp_path_factory.mktemp("session"), minor=6)
+    done = subprocess.run([str(program), str(bundles["two"])], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = {}
+    for line in done.stdout.splitlines():
+        name, *numbers = line.split()
+        lines.setdefault(name, []).append([float(number) for number in numbers])
+    return lines
+
+
+@compiler
+def test_the_component_plays_as_the_runtimes_actor(session, bundles):
+    """The session of session.cpp, step by step; joints in Unreal's axes and centimetres."""
+    bundle = read_bundle(bundles["two"])
+    actor, moments = Actor(bundle, time=0.05), []
+
+    def steps(count, seconds):
+        for _ in range(count):
+            actor.advance(seconds)
+            moments.append(actor.moment())
+
+    steps(3, 0.1)
+    actor.start(1, fade_seconds=0.4)
+    steps(3, 0.11)
+    actor.speed = 2.0
+    steps(4, 0.17)
+    actor.speed, actor.loop = 1.0, False
+    steps(2, 0.9)
+    upper = Actor(bundle, clip=1, time=0.5).moment().layers[0]
+    moments.append(Moment(layers=(*Actor(bundle, time=0.1).moment().layers, replace(upper, share=0.25))))
+    moments.append(Actor(bundle, clip=1, time=2.0, root_motion=False).moment())
+    for said, moment in zip(session["joints"], moments, strict=True):
+        x, y, z = joint_transforms(bundle.rig, stage_reference.pose(bundle, moment), 0)[:, :3, 3].T
+        np.testing.assert_allclose(np.reshape(said, (-1, 3)), 100 * np.stack([z, -x, y], axis=1), atol=2e-4)
+    assert session["imported"] == [[1, 2]] and session["played"] == [[1, 0]]
+    assert session["waits"] == [[0]], "its clock ran before it was decoded"
+
+
+@compiler
+def test_the_plugin_draws_its_own_world_and_uploads_once(session):
+    # Passes after tone mapping; dispatches (one a layer, the skinning, five to sort), draws, uploads: 5 buffers of the
+    # figure, 5 of the clip, then joints and steps alone. Nothing in another world, or once the component is gone.
+    assert session["drawn"] == [[1, 7, 1, 12], [1, 7, 1, 2], [1, 0, 0, 0], [1, 0, 0, 0]]
 
 
 def test_core_has_the_runtimes_limits():

@@ -11,6 +11,24 @@ STUBS = Path(__file__).parent / "unreal_stubs.h"
 
 def check(plugin: Path, folder: Path, *, minor: int) -> str:
     """What g++ says of every source as Unreal 5.`minor`; empty where all is well. `folder` takes made headers."""
+    unit, options = _unit(plugin, folder, minor)
+    return _compile([*options, "-fsyntax-only", str(unit)])
+
+
+def build(plugin: Path, folder: Path, *, minor: int) -> Path:
+    """The plugin's runtime sources, its core and `session.cpp` as a program; raises where that fails."""
+    unit, options = _unit(plugin, folder, minor)
+    core = plugin / "Source" / "Ani3D" / "Core"
+    session = folder / "with_session.cpp"
+    session.write_text(f'#include "{unit}"\n#include "{Path(__file__).parent / "session.cpp"}"\n')
+    program = folder / "session"
+    said = _compile([*options, "-O0", str(session), *map(str, sorted(core.glob("*.cpp"))), "-o", str(program)])
+    assert not said, said
+    return program
+
+
+def _unit(plugin: Path, folder: Path, minor: int) -> tuple[Path, list[str]]:
+    """One source that includes all that know Unreal, and the compiler's options for it."""
     # The core knows no Unreal type and is compiled for itself.
     sources = [path for path in sorted((plugin / "Source").rglob("*.cpp")) if path.parent.name != "Core"]
     texts = [path.read_text() for path in (*sources, *sorted((plugin / "Source").rglob("*.h")))]
@@ -30,8 +48,9 @@ def check(plugin: Path, folder: Path, *, minor: int) -> str:
     # One unit: the standard headers are read once.
     unit = folder / "all.cpp"
     unit.write_text("".join(f'#include "{source}"\n' for source in sources))
-    done = subprocess.run(
-        ["g++", "-std=c++20", "-fsyntax-only", "-Wall", "-Wshadow", "-Werror", "-Wno-unused", "-fno-exceptions",
-         "-DENGINE_MAJOR_VERSION=5", f"-DENGINE_MINOR_VERSION={minor}", "-include", str(STUBS), *includes, str(unit)],
-        capture_output=True, text=True)
-    return done.stderr
+    return unit, ["-std=c++20", "-Wall", "-Wshadow", "-Werror", "-Wno-unused", "-fno-exceptions",
+                  "-DENGINE_MAJOR_VERSION=5", f"-DENGINE_MINOR_VERSION={minor}", "-include", str(STUBS), *includes]
+
+
+def _compile(arguments: list[str]) -> str:
+    return subprocess.run(["g++", *arguments], capture_output=True, text=True).stderr

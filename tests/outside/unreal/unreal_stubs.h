@@ -1,8 +1,11 @@
 // Signatures of the Unreal API that the plugin uses, written by hand from Epic's documentation and public plugins
-// (5.4), with no behaviour: the plugin's Unreal-facing sources are type-checked against them where there is no Unreal.
+// (5.4): the plugin's Unreal-facing sources are type-checked against them where there is no Unreal. What session.cpp runs
+// has as much behaviour as it looks at: containers, futures that are ready when asked twice, and counts of passes.
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -31,90 +34,110 @@ typedef uint32_t uint32;
 typedef uint64_t uint64;
 
 template <typename T> T&& MoveTemp(T& value) { return static_cast<T&&>(value); }
-struct FName;
 struct FString
 {
+    std::string Text;
     FString() {}
-    FString(const TCHAR*) {}
-    const TCHAR* operator*() const { return ""; }
-    FString operator+(const TCHAR*) const { return *this; }
-    bool operator==(const FString&) const { return true; }
+    FString(const TCHAR* text) : Text(text) {}
+    const TCHAR* operator*() const { return Text.c_str(); }
+    FString operator+(const TCHAR* more) const { return (Text + more).c_str(); }
+    bool operator==(const FString& other) const { return Text == other.Text; }
 };
 struct FName { FString ToString() const { return {}; } };
 template <typename T> struct TArray
 {
+    std::vector<T> Values;
     TArray() {}
-    TArray(const T*, int32) {}
-    const T* GetData() const { return nullptr; }
-    T* GetData() { return nullptr; }
-    int32 Num() const { return 0; }
-    void Reset() {}
-    template <typename P> void Sort(const P& p) { (void)sizeof(p(**GetData(), **GetData())); }
-    void SetNumUninitialized(int32) {}
-    int32 Add(const T&) { return 0; }
-    int32 Remove(const T&) { return 0; }
-    int32 IndexOfByKey(const T&) const { return 0; }
-    template <typename P> bool ContainsByPredicate(P p) const { return p(*GetData()); }
-    const T& operator[](int32) const { return *GetData(); }
-    const T* begin() const { return nullptr; }
-    const T* end() const { return nullptr; }
+    TArray(const T* from, int32 count) : Values(from, from + count) {}
+    const T* GetData() const { return Values.data(); }
+    T* GetData() { return Values.data(); }
+    int32 Num() const { return static_cast<int32>(Values.size()); }
+    void Reset() { Values.clear(); }
+    template <typename P> void Sort(const P& p) { std::sort(Values.begin(), Values.end(), [&p](T a, T b) { return p(*a, *b); }); }
+    void SetNumUninitialized(int32 count) { Values.resize(static_cast<size_t>(count)); }
+    int32 Add(const T& value) { Values.push_back(value); return Num() - 1; }
+    int32 Remove(const T& value) { Values.erase(std::remove(Values.begin(), Values.end(), value), Values.end()); return 0; }
+    int32 IndexOfByKey(const T& value) const
+    {
+        const auto at = std::find(Values.begin(), Values.end(), value);
+        return at == Values.end() ? -1 : static_cast<int32>(at - Values.begin());
+    }
+    const T& operator[](int32 at) const { return Values.at(static_cast<size_t>(at)); }
+    auto begin() const { return Values.begin(); }
+    auto end() const { return Values.end(); }
 };
 enum class ESPMode { ThreadSafe };
 template <typename T, ESPMode M = ESPMode::ThreadSafe> struct TSharedRef
 {
-    T* operator->() const { return nullptr; }
-    T& operator*() const { return *operator->(); }
-    template <typename U> operator TSharedRef<U, M>() const { static_assert(std::is_convertible_v<T*, U*>); return {}; }
+    std::shared_ptr<T> Owned;
+    explicit TSharedRef(std::shared_ptr<T> owned) : Owned(std::move(owned)) {}
+    template <typename U> TSharedRef(const TSharedRef<U, M>& other) : Owned(other.Owned) {}
+    T* operator->() const { return Owned.get(); }
+    T& operator*() const { return *Owned; }
 };
 template <typename T, ESPMode M = ESPMode::ThreadSafe> struct TSharedPtr
 {
+    std::shared_ptr<T> Owned;
     TSharedPtr() {}
     TSharedPtr(std::nullptr_t) {}
-    template <typename U> TSharedPtr(const TSharedRef<U, M>&) { static_assert(std::is_convertible_v<U*, T*>); }
-    template <typename U> TSharedPtr(const TSharedPtr<U, M>&) { static_assert(std::is_convertible_v<U*, T*>); }
-    T* operator->() const { return nullptr; }
-    T& operator*() const { return *operator->(); }
-    bool IsValid() const { return true; }
-    T* Get() const { return nullptr; }
-    TSharedRef<T, M> ToSharedRef() const { return {}; }
-    bool operator!=(const TSharedPtr&) const { return false; }
+    template <typename U> TSharedPtr(const TSharedRef<U, M>& other) : Owned(other.Owned) {}
+    template <typename U> TSharedPtr(const TSharedPtr<U, M>& other) : Owned(other.Owned) {}
+    T* operator->() const { return Owned.get(); }
+    T& operator*() const { return *Owned; }
+    bool IsValid() const { return Owned != nullptr; }
+    T* Get() const { return Owned.get(); }
+    TSharedRef<T, M> ToSharedRef() const { return TSharedRef<T, M>(Owned); }
+    bool operator!=(const TSharedPtr& other) const { return Owned != other.Owned; }
+    bool operator==(const TSharedPtr& other) const { return Owned == other.Owned; }
 };
-template <typename T> struct TSharedFromThis { TSharedRef<T> AsShared() { return {}; } };
+template <typename T> struct TSharedFromThis : std::enable_shared_from_this<T>
+{
+    TSharedRef<T> AsShared() { return TSharedRef<T>(this->shared_from_this()); }
+};
 template <typename T, typename... A> TSharedRef<T> MakeShared(A&&... a)
 {
-    (void)sizeof(T(std::forward<A>(a)...));
-    return {};
+    return TSharedRef<T>(std::make_shared<T>(std::forward<A>(a)...));
 }
 template <typename T> struct TObjectPtr
 {
-    T* operator->() const { return nullptr; }
-    bool operator!=(std::nullptr_t) const { return true; }
+    T* Object = nullptr;
+    TObjectPtr& operator=(T* object) { Object = object; return *this; }
+    T* operator->() const { return Object; }
+    bool operator!=(std::nullptr_t) const { return Object != nullptr; }
 };
-template <typename T> struct TRefCountPtr { bool IsValid() const { return true; } };
-namespace FMemory { inline void Memcpy(void*, const void*, size_t) {} }
+template <typename T> struct TRefCountPtr { bool Held = false; bool IsValid() const { return Held; } };
+namespace FMemory { inline void Memcpy(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); } }
 struct FMath
 {
-    template <typename T> static T Clamp(T v, T, T) { return v; }
-    template <typename T> static T Max(T a, T) { return a; }
-    static int32 RoundToInt(float) { return 0; }
+    template <typename T> static T Clamp(T v, T low, T high) { return std::min(std::max(v, low), high); }
+    template <typename T> static T Max(T a, T b) { return std::max(a, b); }
+    static int32 RoundToInt(float v) { return static_cast<int32>(std::floor(v + 0.5f)); }
     static float FloorToFloat(float v) { return v; }
-    static int32 DivideAndRoundUp(int32 a, int32) { return a; }
+    static int32 DivideAndRoundUp(int32 a, int32 b) { return (a + b - 1) / b; }
 };
 struct FVector4 { double X, Y, Z, W; };
-struct FVector { FVector() {} FVector(double, double, double) {} explicit FVector(const FVector4&) {} };
+struct FVector
+{
+    double X = 0, Y = 0, Z = 0;
+    FVector() {}
+    FVector(double x, double y, double z) : X(x), Y(y), Z(z) {}
+    explicit FVector(const FVector4& v) : X(v.X), Y(v.Y), Z(v.Z) {}
+};
 struct FVector2f { FVector2f(float, float) {} FVector2f() {} };
 struct FVector4f { FVector4f(float, float, float, float) {} FVector4f() {} };
 struct FUintVector4 { FUintVector4(uint32, uint32, uint32, uint32) {} FUintVector4() {} };
 struct FIntVector { FIntVector(int32, int32, int32) {} };
-struct FIntPoint { int32 X, Y; };
-struct FIntRect { FIntPoint Min, Max; int32 Width() const { return 0; } int32 Height() const { return 0; } };
+struct FIntPoint { int32 X = 0, Y = 0; };
+struct FIntRect { FIntPoint Min, Max; int32 Width() const { return 64; } int32 Height() const { return 48; } };
 struct FMatrix
 {
-    double M[4][4];
+    double M[4][4] = {{1, 0, 0, 0}, {0, 1, 0, 0}, {0, 0, 1, 0}, {0, 0, 0, 1}};
+    static const FMatrix& Get() { static const FMatrix m; return m; }
     static const FMatrix Identity;
     double GetMaximumAxisScale() const { return 1; }
-    FVector4 TransformPosition(const FVector&) const { return {}; }
+    FVector4 TransformPosition(const FVector& v) const { return {v.X, v.Y, v.Z, 1}; }
 };
+inline const FMatrix FMatrix::Identity{};
 struct FTransform
 {
     FVector TransformPosition(const FVector& v) const { return v; }
@@ -135,17 +158,25 @@ enum class EAsyncExecution { ThreadPool };
 template <typename T> struct TFuture
 {
     TFuture() {}
-    TFuture(TFuture&&) {}
+    TFuture(TFuture&&) = default;
     TFuture(const TFuture&) = delete;
-    TFuture& operator=(TFuture&&) { return *this; }
-    bool IsValid() const { return true; }
-    bool IsReady() const { return true; }
-    const T& Get() const { return *static_cast<const T*>(nullptr); }
+    TFuture& operator=(TFuture&&) = default;
+    std::shared_ptr<T> Value;
+    mutable int Asked = 0;
+    bool IsValid() const { return Value != nullptr; }
+    bool IsReady() const { return ++Asked > 1; }
+    const T& Get() const { return *Value; }
 };
-template <typename C> auto Async(EAsyncExecution, C&& callable) -> TFuture<decltype(callable())> { return {}; }
+template <typename C> auto Async(EAsyncExecution, C&& callable) -> TFuture<decltype(callable())>
+{
+    TFuture<decltype(callable())> future;
+    future.Value = std::make_shared<decltype(callable())>(callable());
+    return future;
+}
 template <typename T> T* NewObject(UObject*, UClass*, FName, EObjectFlags) { return new T; }
 class FSceneInterface;
-class UWorld { public: FSceneInterface* Scene; bool IsGameWorld() const { return true; } };
+class UWorld { public: FSceneInterface* Scene = nullptr; bool bGame = true; bool IsGameWorld() const { return bGame; } };
+inline UWorld TheWorld;
 enum ELevelTick { LEVELTICK_All };
 enum ETickingGroup { TG_PostUpdateWork };
 struct FActorComponentTickFunction { bool bCanEverTick; ETickingGroup TickGroup; };
@@ -158,7 +189,7 @@ public:
     virtual void TickComponent(float, ELevelTick, FActorComponentTickFunction*) {}
     virtual void OnRegister() {}
     virtual void OnUnregister() {}
-    UWorld* GetWorld() const { return nullptr; }
+    UWorld* GetWorld() const { return &TheWorld; }
     bool IsVisible() const { return true; }
     const FTransform& GetComponentTransform() const { static FTransform t; return t; }
 };
@@ -182,8 +213,19 @@ public:
     virtual void Initialize(FSubsystemCollectionBase&) {}
     virtual void Deinitialize() {}
 };
-class UEngine { public: template <typename T> T* GetEngineSubsystem() const { return nullptr; } };
-extern UEngine* GEngine;
+class UEngine
+{
+public:
+    template <typename T> T* GetEngineSubsystem() const
+    {
+        static T* made = nullptr;
+        FSubsystemCollectionBase all;
+        if (made == nullptr) (made = new T)->Initialize(all);
+        return made;
+    }
+};
+inline UEngine TheEngine;
+inline UEngine* GEngine = &TheEngine;
 
 // Import.
 namespace ELogVerbosity { enum Type { Error }; }
@@ -202,7 +244,9 @@ public:
 // The render graph.
 class FRHICommandList;
 class FRHICommandListImmediate {};
-struct FRDGBuffer; struct FRDGBufferSRV; struct FRDGBufferUAV; struct FRDGTexture; struct FRDGPooledBuffer;
+struct FRDGBuffer {}; struct FRDGBufferSRV {}; struct FRDGBufferUAV {}; struct FRDGTexture {}; struct FRDGPooledBuffer {};
+/** What session.cpp looks at: passes, and buffers uploaded. */
+inline int Dispatches = 0, Draws = 0, Uploads = 0;
 typedef FRDGBuffer* FRDGBufferRef; typedef FRDGBufferSRV* FRDGBufferSRVRef; typedef FRDGBufferUAV* FRDGBufferUAVRef;
 typedef FRDGTexture* FRDGTextureRef;
 struct FRDGBufferDesc { static FRDGBufferDesc CreateStructuredDesc(uint32, uint32) { return {}; } };
@@ -214,14 +258,18 @@ class FRDGBuilder
 {
 public:
     FRDGBufferRef RegisterExternalBuffer(const TRefCountPtr<FRDGPooledBuffer>&) { return nullptr; }
-    const TRefCountPtr<FRDGPooledBuffer>& ConvertToExternalBuffer(FRDGBufferRef) { static TRefCountPtr<FRDGPooledBuffer> p; return p; }
+    const TRefCountPtr<FRDGPooledBuffer>& ConvertToExternalBuffer(FRDGBufferRef) { static TRefCountPtr<FRDGPooledBuffer> p{true}; return p; }
     FRDGBufferSRVRef CreateSRV(FRDGBufferRef) { return nullptr; }
     FRDGBufferUAVRef CreateUAV(FRDGBufferRef) { return nullptr; }
     FRDGBufferRef CreateBuffer(const FRDGBufferDesc&, const TCHAR*) { return nullptr; }
     template <typename T> T* AllocParameters() { return new T; }
-    template <typename P, typename L> void AddPass(FRDGEventName&&, P*, ERDGPassFlags, L&& lambda) { (void)sizeof(std::function<void(FRHICommandList&)>(lambda)); }
+    template <typename P, typename L> void AddPass(FRDGEventName&&, P*, ERDGPassFlags, L&& lambda) { std::function<void(FRHICommandList&)> pass(lambda); Draws += pass != nullptr; }
 };
-inline FRDGBufferRef CreateStructuredBuffer(FRDGBuilder&, const TCHAR*, uint32, uint32, const void*, uint64) { return nullptr; }
+inline FRDGBufferRef CreateStructuredBuffer(FRDGBuilder&, const TCHAR*, uint32 stride, uint32 count, const void*, uint64 bytes)
+{
+    Uploads += uint64(stride) * count == bytes && count > 0 ? 1 : 1000000;
+    return nullptr;
+}
 template <typename L> void EnqueueRender(L&& lambda) { (void)sizeof(lambda(std::declval<FRHICommandListImmediate&>())); }
 struct RenderCommand { template <typename L> void operator()(L&& lambda) const { FRHICommandListImmediate list; lambda(list); } };
 #define ENQUEUE_RENDER_COMMAND(name) RenderCommand()
@@ -235,13 +283,13 @@ struct FViewMatrices
     FMatrix GetProjectionNoAAMatrix() const { return FMatrix::Identity; }
 };
 enum class ERenderTargetLoadAction { ELoad };
-class FSceneViewFamily { public: FSceneInterface* Scene; };
+class FSceneViewFamily { public: FSceneInterface* Scene = nullptr; };
 struct FConvexVolume { bool IntersectSphere(const FVector&, const float&) const { return true; } };
 class FSceneView
 {
 public:
     FConvexVolume ViewFrustum;
-    const FSceneViewFamily* Family;
+    const FSceneViewFamily* Family = nullptr;
     FViewMatrices ViewMatrices;
     TUniformBufferRef<FViewUniformShaderParameters> ViewUniformBuffer;
     bool IsPerspectiveProjection() const { return true; }
@@ -250,9 +298,9 @@ public:
 struct FScreenPassTextureSlice {};
 struct FScreenPassTexture
 {
-    FRDGTextureRef Texture;
+    FRDGTextureRef Texture = nullptr;
     FIntRect ViewRect;
-    bool IsValid() const { return true; }
+    bool IsValid() const { return Texture != nullptr; }
     static FScreenPassTexture CopyFromSlice(FRDGBuilder&, const FScreenPassTextureSlice&) { return {}; }
 };
 struct FScreenPassRenderTarget : FScreenPassTexture
@@ -271,10 +319,16 @@ struct FPostProcessMaterialInputs
     FScreenPassTexture ReturnUntouchedSceneColorForPostProcessing(FRDGBuilder&) const { return {}; }
 };
 namespace UE { namespace FXRenderingUtils { inline FIntRect GetRawViewRectUnsafe(const FSceneView&) { return {}; } } }
-enum class EPostProcessingPass { Tonemap };
+enum class EPostProcessingPass { Tonemap, FXAA };
 struct FAfterPassCallbackDelegate
 {
-    template <typename T> static FAfterPassCallbackDelegate CreateRaw(T*, FScreenPassTexture (T::*)(FRDGBuilder&, const FSceneView&, const FPostProcessMaterialInputs&)) { return {}; }
+    std::function<FScreenPassTexture(FRDGBuilder&, const FSceneView&, const FPostProcessMaterialInputs&)> Run;
+    template <typename T> static FAfterPassCallbackDelegate CreateRaw(T* object, FScreenPassTexture (T::*method)(FRDGBuilder&, const FSceneView&, const FPostProcessMaterialInputs&))
+    {
+        FAfterPassCallbackDelegate made;
+        made.Run = [object, method](auto& builder, auto& view, auto& inputs) { return (object->*method)(builder, view, inputs); };
+        return made;
+    }
 };
 typedef TArray<FAfterPassCallbackDelegate> FAfterPassCallbackDelegateArray;
 struct FAutoRegister {};
@@ -292,7 +346,7 @@ public:
     virtual void SubscribeToPostProcessingPass(EPostProcessingPass, const FSceneView&, FAfterPassCallbackDelegateArray&, bool) {}
 #endif
 };
-struct FSceneViewExtensions { template <typename T> static TSharedRef<T, ESPMode::ThreadSafe> NewExtension() { FAutoRegister key; (void)sizeof(T(key)); return {}; } };
+struct FSceneViewExtensions { template <typename T> static TSharedRef<T, ESPMode::ThreadSafe> NewExtension() { return TSharedRef<T>(std::make_shared<T>(FAutoRegister())); } };
 
 // Shaders.
 #define BEGIN_SHADER_PARAMETER_STRUCT(name, api) struct name {
@@ -326,7 +380,7 @@ template <typename T> struct TShaderMapRef
 };
 struct FComputeShaderUtils
 {
-    template <typename T> static void AddPass(FRDGBuilder&, FRDGEventName&&, const TShaderMapRef<T>&, typename T::FParameters*, FIntVector) {}
+    template <typename T> static void AddPass(FRDGBuilder&, FRDGEventName&&, const TShaderMapRef<T>&, typename T::FParameters*, FIntVector) { Dispatches++; }
 };
 struct FRHIBlendState; struct FRHIRasterizerState; struct FRHIDepthStencilState; struct FRHIVertexDeclaration;
 enum { CW_RGB, BO_Add, BF_One, BF_InverseSourceAlpha, FM_Solid, CM_None, CF_Always, PT_TriangleList };
