@@ -1,6 +1,7 @@
 """The three.js module in a real browser: Spark draws our figure as the CPU renderer does, and it obeys its scene."""
 
 import base64
+import itertools
 import json
 import math
 import os
@@ -45,10 +46,12 @@ SHOOT = """window.shoot = async (time, fov, eye, target) => {
   camera.updateProjectionMatrix();
   camera.position.set(...eye);
   camera.lookAt(...target);
-  for (let i = 0; i < 2; i++) {  // the order comes from a worker, after the first drawing
-    renderer.render(scene, camera);
-    do await new Promise((resume) => setTimeout(resume, 5)); while (spark.sorting || spark.sortDirty);
-  }
+  const sorted = async () => {
+    while (spark.sorting || spark.sortDirty) await new Promise((resume) => setTimeout(resume, 5));
+  };
+  await sorted();
+  renderer.render(scene, camera);
+  await sorted();  // the order comes from a worker, after the first drawing
   renderer.render(scene, camera);
   const gl = renderer.getContext();
   const pixels = new Uint8Array(4 * gl.drawingBufferWidth * gl.drawingBufferHeight);
@@ -132,8 +135,10 @@ def orbit(page, player, seconds, azimuth=0.0):
 
 
 @pytest.mark.parametrize("kind", ("basis", "dense"))
-def test_frames_equal_the_cpu_renderers_at_three_times_and_four_azimuths(site, basis, kind):
+def test_frames_equal_the_cpu_renderers(site, basis, kind):
+    """A residual of basis textures at three times and four azimuths; a dense one, between its frames, at one."""
     page, player = basis
+    moments = list(itertools.product(TIMES, AZIMUTHS)) if kind == "basis" else [(TIMES[2], AZIMUTHS[1])]
     if kind == "dense":
         player = Player(read_bundle(site[0] / "dense" / "avatar.ani3d"))
         page.evaluate("""(async () => {
@@ -143,7 +148,7 @@ def test_frames_equal_the_cpu_renderers_at_three_times_and_four_azimuths(site, b
         })()""")
     try:
         worst = min(psnr(orbit(page, player, seconds, azimuth), expected(player, seconds, azimuth=azimuth))
-                    for seconds in TIMES for azimuth in AZIMUTHS)
+                    for seconds, azimuth in moments)
     finally:
         if kind == "dense":
             page.evaluate("person.dispose(); scene.add(first); window.person = first; 0")
