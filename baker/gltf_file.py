@@ -190,7 +190,12 @@ class Nodes:
 
 
 def open_gltf(path: Path) -> Gltf:
-    """Open a .glb, .vrm or .gltf. Raises `InputError` for what is none or needs extensions that are not read."""
+    """Open a .glb, .vrm or .gltf, or an .fbx as the document it would be. Raises `InputError` for what is none or needs
+    extensions that are not read."""
+    if path.suffix.lower() == ".fbx":
+        from baker.fbx_file import fbx_as_gltf
+
+        return fbx_as_gltf(path)
     data = read_bytes(path, what="glTF", limit=MAX_FILE)
     if data[:4] == b"glTF":
         gltf = _open_binary(path, data)

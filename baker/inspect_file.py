@@ -170,13 +170,12 @@ def _mesh(path: Path, options: AvatarOptions, draw: bool) -> tuple[dict[str, Any
     from baker.motion_files.gltf import clip_names
 
     facts: dict[str, Any] = {"is": "avatar", "kind": "skinned mesh"}
-    if path.suffix.lower() != ".fbx":
-        gltf = open_gltf(path)
-        clips = clip_names(gltf)
-        facts |= {"parts": list(part_names(gltf)), "clips": list(clips)}
-        if not gltf.items("skins") and clips:
-            facts |= {"is": "motion", "kind": "gltf", "skins": 0}
-            return facts, None
+    gltf = open_gltf(path)
+    clips = clip_names(gltf)
+    facts |= {"parts": list(part_names(gltf)), "clips": list(clips)}
+    if clips and (not gltf.items("skins") or not facts["parts"]):
+        motion, image = _motion(f"{path}#{clips[0]}", draw)
+        return facts | motion, image
     avatar = load_avatar(str(path), options=options, count=PICTURE_GAUSSIANS)
     facts |= _avatar_facts(avatar)
     return facts, _avatar_image(avatar, f"{path.name}: {avatar.rig.joint_count} joints") if draw else None

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import sample_fbx
 from sample_gltf import write_glb
 
 from baker.avatars import load_avatar
@@ -91,6 +92,7 @@ def subjects(folder: Path) -> dict[str, tuple[Path, bool, Callable[[], object]]]
         "begin\n root a\nend\n")
     (folder / "w.amc").write_text(":DEGREES\n1\nroot 0 0 0 0 0 0\na 1 2 3\n2\nroot 0 0 1 0 0 0\na 1 2 4\n")
     glb = write_glb(folder / "boxes.glb")
+    fbx = sample_fbx.write(folder / "person.fbx", sample_fbx.person(), packed=False)
     document = open_gltf(glb)
     (folder / "boxes.bin").write_bytes(document.binary)
     (folder / "boxes.gltf").write_text(json.dumps(
@@ -113,6 +115,7 @@ def subjects(folder: Path) -> dict[str, tuple[Path, bool, Callable[[], object]]]
         "lhm": (folder / "frames" / "smplx_params" / "00002.json", True, motion("frames")),
         "asf": (folder / "w.asf", True, lambda: read_motion(str(folder / "w.amc"))),
         "amc": (folder / "w.amc", True, lambda: read_motion(str(folder / "w.amc"))),
+        "fbx avatar": (fbx, False, lambda: load_avatar(str(fbx), count=100)),
         "glb motion": (glb, False, motion("boxes.glb#0")),
         "glb avatar": (glb, False, lambda: load_avatar(str(glb), count=100)),
         "gltf avatar": (folder / "boxes.gltf", True, lambda: load_avatar(str(folder / "boxes.gltf"), count=100)),

@@ -230,7 +230,7 @@ def test_lhm_frames_come_back_as_written(tmp_path: Path) -> None:
 
 
 def test_other_files_say_what_would_work(tmp_path: Path) -> None:
-    for name, message in (("a.fbx", "Blender"), ("a.json", "folder of frames"), ("a.asf", r"\.amc"),
+    for name, message in (("a.fbx", "is not FBX"), ("a.json", "folder of frames"), ("a.asf", r"\.amc"),
                           ("a.txt", "not a motion this program reads")):
         with pytest.raises(InputError, match=message):
             read_motion(str(put(tmp_path / name, "x")))

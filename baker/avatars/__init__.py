@@ -22,7 +22,7 @@ MESHES = (".glb", ".gltf", ".vrm", ".fbx")
 def load_avatar(source: str, *, parts: tuple[str, ...] = (), binding: Method = "diffused", count: int | None = None,
                 seed: int = 0, texture_dir: Path | None = None, options: AvatarOptions | None = None) -> Avatar:
     """The avatar named by `source`: `builtin`, `builtin:SEED`, or a file: a SMPL-X-layout character in parts or a body
-    model (`*.npz`), a skinned glTF (`*.glb`, `*.gltf`, `*.vrm`; `*.fbx` through Blender), or a person's splats.
+    model (`*.npz`), a skinned mesh (`*.glb`, `*.gltf`, `*.vrm`, `*.fbx`), or a person's splats.
 
     `parts` are the parts to wear (empty: an outfit that fits together, or all), `count` how many Gaussians to make of
     a mesh, `texture_dir` where a character's textures lie. Splats lie on `options.body_model` if it is given (LHM's),
@@ -56,7 +56,9 @@ def load_avatar(source: str, *, parts: tuple[str, ...] = (), binding: Method = "
         return load_parts(path, parts=parts, texture_dir=texture_dir, count=count or PARTS_COUNT,
                           binding=binding, seed=seed)
     if suffix in MESHES:
-        return _load_mesh(path, options=options, parts=parts, count=count or PARTS_COUNT, seed=seed)
+        from baker.avatars.gltf import load_gltf
+
+        return load_gltf(path, options=options, parts=parts, count=count or PARTS_COUNT, seed=seed)
     if suffix in SPLATS or path.name == "meta.json" or (path / "meta.json").is_file():
         from baker.avatars.splats import load_on_body, load_scan
 
@@ -67,14 +69,3 @@ def load_avatar(source: str, *, parts: tuple[str, ...] = (), binding: Method = "
         return load_scan(path, options=options, binding=binding, seed=seed).avatar
     raise InputError(f"{source}: is not an avatar this version reads; give 'builtin', a character in parts or a body "
                      f"model (*.npz), a skinned mesh ({', '.join(MESHES)}) or splats ({', '.join(SPLATS)})")
-
-
-def _load_mesh(path: Path, *, options: AvatarOptions, parts: tuple[str, ...], count: int, seed: int) -> Avatar:
-    from baker.avatars.gltf import load_gltf
-
-    if path.suffix.lower() != ".fbx":
-        return load_gltf(path, options=options, parts=parts, count=count, seed=seed)
-    from baker.motion_files.fbx import as_glb
-
-    with as_glb(path) as glb:
-        return load_gltf(glb, options=options, parts=parts, count=count, seed=seed)

@@ -42,15 +42,8 @@ def _lhm(path: Path, clip: str | None) -> SkeletonClip:
     return read_lhm(path)
 
 
-def _fbx(path: Path, clip: str | None) -> SkeletonClip:
-    from baker.motion_files.fbx import as_glb
-
-    with as_glb(path) as glb:
-        return _gltf(glb, clip)
-
-
 KINDS: dict[str, Callable[[Path, str | None], SkeletonClip]] = {
-    ".bvh": _bvh, ".npz": _amass, ".amc": _amc, ".glb": _gltf, ".gltf": _gltf, ".vrm": _gltf, ".fbx": _fbx}
+    ".bvh": _bvh, ".npz": _amass, ".amc": _amc, ".glb": _gltf, ".gltf": _gltf, ".vrm": _gltf, ".fbx": _gltf}
 """Suffix to reader (path, clip name or None). A folder is LHM's."""
 
 

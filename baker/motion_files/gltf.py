@@ -83,7 +83,8 @@ def _clip(gltf: Gltf, animation: Any, name: str) -> SkeletonClip:
     rest = bind_pose(gltf, nodes)[joints]
     turns = rotations.multiply(_quats(world), np.broadcast_to(conjugate(_quats(rest)), (frames, len(joints), 4)))
     return check_clip(SkeletonClip(
-        kind="gltf", fps=fps, joint_names=tuple(nodes.names[row] for row in joints), parents=parents,
+        kind="fbx" if gltf.path.suffix.lower() == ".fbx" else "gltf", fps=fps,
+        joint_names=tuple(nodes.names[row] for row in joints), parents=parents,
         rest_positions=rest[:, :3, 3], turns_wxyz=continuous(turns), positions=world[..., :3, 3], up="y",
         roles=humanoid_roles(gltf, nodes)), f"{gltf.path}#{name}")
 

@@ -24,7 +24,7 @@ class SkeletonClip:
     """A motion of a skeleton whose rest pose may be anything."""
 
     kind: str
-    """What was read: bvh, amass, lhm, asf/amc, gltf."""
+    """What was read: bvh, amass, lhm, asf/amc, gltf, fbx."""
     fps: float
     """Frames per second."""
     joint_names: tuple[str, ...]
