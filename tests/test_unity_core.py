@@ -151,13 +151,13 @@ def test_the_component_plays_as_the_runtimes_actor(session, bundles):
 
 
 @mono
-def test_the_component_draws_once_an_update_and_frees_what_it_made(session):
-    # Given to the engine, dispatches (one a layer and the skinning; five to sort), pictures of a camera.
+def test_the_component_draws_what_is_seen_and_frees_what_it_made(session):
+    # Given to the engine, dispatches (one a layer and the skinning; five to sort), pictures, the newest shows.
     linear, gamma, hidden = session["drawn"][:4], session["drawn"][4:8], session["drawn"][8:]
-    assert [line.tolist() for line in linear] == [[1, 7, 1], [0, 5, 1], [1, 5, 1], [1, 7, 1]]
-    assert [line[0] for line in gamma] == [1, 0, 1, 1] and all(line[2] == 0 for line in gamma)
-    # Out of view, another layer's camera, a preview; then the scene view's.
-    assert [line[0] for line in hidden] == [0, 0, 0, 1] and [line[1] for line in hidden[:3]] == [0, 0, 0]
+    assert [line.tolist() for line in linear] == [[1, 7, 1, 1], [1, 5, 1, 1], [1, 5, 1, 1], [1, 7, 1, 1]]
+    assert all(line[0] == line[3] == 1 and line[2] == 0 for line in gamma)
+    # Out of view, another layer's camera, a preview: what was given before is stale. Then the scene view's.
+    assert [line.tolist() for line in hidden[:3]] == [[0, 0, 0, 0]] * 3 and hidden[3][[0, 3]].tolist() == [1, 1]
     # Measured 40 bytes in 200 frames, of updating, posing two clips and drawing.
     assert session["garbage"][0] < 1000
     assert session["left"][0].tolist() == [0, 0, 0]
@@ -203,7 +203,7 @@ def decibels(picture, expected, background=(0.5,) * 3):
 
 def camera_numbers(camera):
     """What Ani3DRenderer.cs puts into Ani3DCamera.hlsl's buffer."""
-    return np.array([(camera.fx, camera.fy, camera.cx, camera.cy), (0, 3, 0, 0), (0, 0, *SIZE),
+    return np.array([(camera.fx, camera.fy, camera.cx, camera.cy), (0, 3, 7, 0), (0, 0, *SIZE),
                      (*SIZE, 1 / SIZE[0], 1 / SIZE[1])], np.float32).tobytes()
 
 
@@ -233,8 +233,9 @@ def test_compute_shader_sorts_and_draws_as_the_cpu_renderer_does(drawn, context,
         #include "Ani3DSplat.hlsl"
     """, "SplatVert", "SplatFrag")
     gpu.buffers["CameraNumbers"] = context.buffer(camera_numbers(camera))
-    picture = gpu.draw(made, {"ClipScale": clip_scale(camera)}, SIZE)[0]
+    picture = gpu.draw(made, {"ClipScale": clip_scale(camera), "Serial": 7.0}, SIZE)[0]
     assert decibels(picture, expected) > 55
+    assert (gpu.draw(made, {"ClipScale": clip_scale(camera), "Serial": 6.0}, SIZE)[0] == 0).all(), "stale, and drawn"
 
 
 @mono
@@ -245,7 +246,7 @@ def test_linear_projects_show_the_colours_that_were_learned(drawn, context, tmp_
     gpu.buffers["CameraNumbers"] = context.buffer(camera_numbers(camera))
     offscreen = stages(tmp_path, '#define ANI3D_ROWS_FROM_BELOW\n#include "Ani3DOffscreen.hlsl"',
                        "SplatVert", "OffscreenFrag")
-    color, depth = gpu.draw(offscreen, {}, SIZE, targets=2, flip=False)
+    color, depth = gpu.draw(offscreen, {"Serial": 0.0}, SIZE, targets=2, flip=False)
     # OpenGL's first row is the lowest: the row sign has put the picture's top there.
     assert decibels(color, expected) > 55
     inside = color[..., 3] > 0.98
@@ -260,7 +261,7 @@ def test_linear_projects_show_the_colours_that_were_learned(drawn, context, tmp_
         #define DEVICE_DEPTH(clip) (0.5 * (clip).z / (clip).w + 0.5)
         #include "Ani3DCompose.hlsl"
     """, "ComposeVert", "ComposeFrag")
-    uniforms = {"ClipScale": clip_scale(camera)}
+    uniforms = {"ClipScale": clip_scale(camera), "Serial": 7.0}
     pictures = {"Picture": color, "PictureDepth": depth}
     background = 0.5
     linear = gpu.compose(compose, uniforms, SIZE, pictures, scene_depth=1.0)
@@ -274,6 +275,8 @@ def test_linear_projects_show_the_colours_that_were_learned(drawn, context, tmp_
     at = float(np.median(distance))
     wall = 0.5 * ((far + near) / (far - near) - 2 * far * near / (far - near) / at) + 0.5
     hidden = gpu.compose(compose, uniforms, SIZE, pictures, scene_depth=wall)[..., 3] == 0
+    stale = gpu.compose(compose, uniforms | {"Serial": 6.0}, SIZE, pictures, scene_depth=1.0)
+    assert (stale == 0).all()
     assert 0.2 < hidden[inside].mean() < 0.8 and (hidden[inside] == (distance > at)).mean() > 0.995
 
 

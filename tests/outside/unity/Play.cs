@@ -79,7 +79,7 @@ static class Play
         Shown(0.1f);
     }
 
-    /// <summary>Given to the engine once an update, posed once a moment, for each camera.</summary>
+    /// <summary>Posed once a moment, sorted and given to the engine for each camera's painting.</summary>
     static void Draws()
     {
         foreach (ColorSpace space in new[] { ColorSpace.Linear, ColorSpace.Gamma })
@@ -170,7 +170,8 @@ static class Play
     {
         int primitives = Fake.Primitives, dispatches = Fake.Dispatches, executed = Fake.Executed;
         draw();
-        Line("drawn", Fake.Primitives - primitives, Fake.Dispatches - dispatches, Fake.Executed - executed);
+        Line("drawn", Fake.Primitives - primitives, Fake.Dispatches - dispatches, Fake.Executed - executed,
+             Fake.NewestSerial == Fake.Serial ? 1 : 0);
     }
 
     static Action update, late;

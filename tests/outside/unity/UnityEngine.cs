@@ -20,6 +20,8 @@ namespace UnityEngine
     public static class Fake
     {
         public static int Buffers, Objects, Primitives, Dispatches, Executed;
+        /// <summary>Of the material's properties, and of the camera's numbers.</summary>
+        public static float Serial, NewestSerial;
         public static float DeltaTime;
         public static int Frame;
         public static bool Playing = true, InView = true;
@@ -191,7 +193,7 @@ namespace UnityEngine
     {
         public void SetBuffer(int nameID, GraphicsBuffer value) { }
         public void SetVector(int nameID, Vector4 value) { }
-        public void SetFloat(int nameID, float value) { }
+        public void SetFloat(int nameID, float value) => Fake.Serial = value;
         public void SetTexture(int nameID, Texture value) { }
     }
     public sealed class ComputeShader : Object
@@ -215,7 +217,10 @@ namespace UnityEngine
             this.count = count;
         }
         public int count { get; }
-        public void SetData(Array data) { }
+        public void SetData(Array data)
+        {
+            if (data is Vector4[] numbers) Fake.NewestSerial = numbers[1].z;
+        }
         public void SetData(Array data, int managedBufferStartIndex, int graphicsBufferStartIndex, int count) { }
         public void Dispose() => Fake.Buffers--;
     }

@@ -28,8 +28,6 @@ namespace Ani3D
         {
             public readonly GraphicsBuffer Splats, DepthBins, BinStarts, Order;
             public readonly MaterialPropertyBlock Properties = new MaterialPropertyBlock();
-            /// <summary>The update in which it was given to the engine to draw.</summary>
-            public int Submitted = -1;
 
             public Sorted(int all)
             {

@@ -165,7 +165,6 @@ namespace Ani3D
 
         void Update()
         {
-            Ani3DRenderer.CountUpdate();
             if (!play || !Application.isPlaying || gpu == null) return;
             Follow();
             double step = Time.deltaTime * (double)speed;

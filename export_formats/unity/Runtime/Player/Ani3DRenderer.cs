@@ -16,7 +16,6 @@ namespace Ani3D
     {
         /// <summary>Frames of not drawing after which a camera's buffers go.</summary>
         const int Lifetime = 120;
-        const float Everywhere = 10000;
 
         static readonly List<Ani3DPlayer> Players = new List<Ani3DPlayer>();
         static readonly List<Ani3DPlayer> Visible = new List<Ani3DPlayer>();
@@ -29,7 +28,6 @@ namespace Ani3D
         static readonly Vector4[] Numbers = new Vector4[4];
         static Material splat, offscreen, compose;
         static bool warned;
-        static int update;
 
         sealed class CameraView : IDisposable
         {
@@ -39,12 +37,15 @@ namespace Ani3D
             public readonly RenderTargetIdentifier[] Targets = new RenderTargetIdentifier[2];
             public readonly GraphicsBuffer Numbers = new GraphicsBuffer(GraphicsBuffer.Target.Structured, 4, 16);
             public RenderTexture Picture, Depth;
-            public int LastFrame, Submitted = -1;
+            public int LastFrame;
+            /// <summary>Of what was given to the engine last; earlier ones draw nothing (Ani3DCamera.hlsl).</summary>
+            public int Serial;
+            public bool Shows;
 
-            /// <summary>The pictures at a camera's size, where they are not given to the engine at another yet.</summary>
+            /// <summary>The pictures at a camera's size.</summary>
             public void Resize(int width, int height)
             {
-                if (Picture != null && (Submitted == update || (Picture.width == width && Picture.height == height))) return;
+                if (Picture != null && Picture.width == width && Picture.height == height) return;
                 FreePictures();
                 Picture = NewPicture(width, height, RenderTextureFormat.ARGBHalf);
                 Depth = NewPicture(width, height, RenderTextureFormat.RHalf);
@@ -113,12 +114,6 @@ namespace Ani3D
             foreach (CameraView view in Views.Values) view.Forget(player);
         }
 
-        /// <summary>
-        /// The engine forgets what it was given to draw when it updates scripts, and not before: the scene view may be
-        /// painted many times in between, and would show what was given to it each time over one another.
-        /// </summary>
-        public static void CountUpdate() => update++;
-
         static void Draw(ScriptableRenderContext context, Camera camera) => Draw(camera);
 
         static void Draw(Camera camera)
@@ -129,24 +124,20 @@ namespace Ani3D
                 warned = true;
                 return;
             }
-            Views.TryGetValue(camera, out CameraView view);
-            FindVisible(camera, view);
+            FindVisible(camera);
             if (Visible.Count == 0)
             {
-                if (view != null && view.Submitted == update) HidePicture(view);
+                Hide(camera);
                 return;
             }
-            view = ViewOf(camera);
+            CameraView view = ViewOf(camera);
+            // Below 2^24, where floats count.
+            view.Serial = view.Serial % 1000000 + 1;
+            view.Shows = true;
             Fill(camera.worldToCameraMatrix, WorldToCamera);
             Fill(camera.projectionMatrix, Projection);
             int width = camera.pixelWidth, height = camera.pixelHeight;
             bool linear = QualitySettings.activeColorSpace == ColorSpace.Linear;
-            if (linear)
-            {
-                view.Resize(width, height);
-                width = view.Picture.width;
-                height = view.Picture.height;
-            }
             Axes.Pinhole(Projection, width, height, camera.orthographic, PinholeValues);
             var pinhole = new Vector4(PinholeValues[0], PinholeValues[1], PinholeValues[2], PinholeValues[3]);
             var rect = new Vector4(width, height, 0, 0);
@@ -164,19 +155,19 @@ namespace Ani3D
                 player.Gpu.Sort(sorted, ViewRows, pinhole, camera.orthographic, new Vector2(width, height),
                                 new Vector2(Mathf.Max(middle - radius, 0), middle + radius));
                 sorted.Properties.SetBuffer(Id.CameraNumbers, view.Numbers);
-                if (!linear) DrawDirectly(camera, player, sorted);
+                if (!linear) DrawDirectly(camera, view, player, sorted);
             }
             Numbers[0] = pinhole;
             Numbers[1] = new Vector4(camera.orthographic ? 1 : 0,
-                                     Mathf.Clamp(nearest, 1.01f * camera.nearClipPlane, 0.99f * camera.farClipPlane), 0, 0);
+                                     Mathf.Clamp(nearest, 1.01f * camera.nearClipPlane, 0.99f * camera.farClipPlane), view.Serial, 0);
             Numbers[2] = rect;
             Numbers[3] = new Vector4(width, height, 1f / width, 1f / height);
             view.Numbers.SetData(Numbers);
-            if (linear) DrawPicture(camera, view);
+            if (linear) DrawPicture(camera, view, width, height);
         }
 
         /// <summary>Players that a camera sees, posed, the farthest first.</summary>
-        static void FindVisible(Camera camera, CameraView view)
+        static void FindVisible(Camera camera)
         {
             Visible.Clear();
             // A material's or a prefab's preview shows its own scene only, as does prefab mode.
@@ -193,10 +184,7 @@ namespace Ani3D
                 if (!player.Refresh()) continue;
                 if (!planned) GeometryUtility.CalculateFrustumPlanes(camera, Planes);
                 planned = true;
-                // What was given to the engine since the last update is drawn, and must be where it is now.
-                bool given = view != null && view.Sorted.TryGetValue(player, out Ani3DGpu.Sorted sorted) &&
-                             sorted.Submitted == update;
-                if (!given && !GeometryUtility.TestPlanesAABB(Planes, player.Bounds)) continue;
+                if (!GeometryUtility.TestPlanesAABB(Planes, player.Bounds)) continue;
                 player.CameraDistance = -camera.worldToCameraMatrix.MultiplyPoint3x4(player.Bounds.center).z;
                 player.PoseOnGpu();
                 int place = 0;
@@ -205,10 +193,9 @@ namespace Ani3D
             }
         }
 
-        static void DrawDirectly(Camera camera, Ani3DPlayer player, Ani3DGpu.Sorted sorted)
+        static void DrawDirectly(Camera camera, CameraView view, Ani3DPlayer player, Ani3DGpu.Sorted sorted)
         {
-            if (sorted.Submitted == update) return;
-            sorted.Submitted = update;
+            sorted.Properties.SetFloat(Id.Serial, view.Serial);
             if (splat == null) splat = NewMaterial("Ani3DSplat");
             var parameters = new RenderParams(splat)
             {
@@ -217,8 +204,9 @@ namespace Ani3D
             Graphics.RenderPrimitives(parameters, MeshTopology.Triangles, 6 * player.Gpu.Count);
         }
 
-        static void DrawPicture(Camera camera, CameraView view)
+        static void DrawPicture(Camera camera, CameraView view, int width, int height)
         {
+            view.Resize(width, height);
             if (offscreen == null) offscreen = NewMaterial("Ani3DOffscreen");
             if (compose == null) compose = NewMaterial("Ani3DCompose");
             view.Commands.Clear();
@@ -234,23 +222,21 @@ namespace Ani3D
             RenderTexture active = RenderTexture.active;
             Graphics.ExecuteCommandBuffer(view.Commands);
             RenderTexture.active = active;
-            if (view.Submitted == update) return;
-            view.Submitted = update;
             view.Properties.SetTexture(Id.Picture, view.Picture);
             view.Properties.SetTexture(Id.PictureDepth, view.Depth);
             view.Properties.SetBuffer(Id.CameraNumbers, view.Numbers);
-            // Without play the camera may see others before the next update.
-            if (!Application.isPlaying) bounds.Expand(Everywhere);
+            view.Properties.SetFloat(Id.Serial, view.Serial);
             var parameters = new RenderParams(compose)
                 { camera = camera, layer = Visible[0].gameObject.layer, matProps = view.Properties, worldBounds = bounds };
             Graphics.RenderPrimitives(parameters, MeshTopology.Triangles, 6);
         }
 
-        /// <summary>A picture that was given to the engine shows nothing: its quad is empty.</summary>
-        static void HidePicture(CameraView view)
+        /// <summary>What was given to the engine for a camera earlier shows nothing from now on.</summary>
+        static void Hide(Camera camera)
         {
+            if (!Views.TryGetValue(camera, out CameraView view) || !view.Shows) return;
+            view.Shows = false;
             Array.Clear(Numbers, 0, Numbers.Length);
-            Numbers[0] = Vector4.one;
             view.Numbers.SetData(Numbers);
         }
 

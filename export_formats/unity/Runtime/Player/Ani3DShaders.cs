@@ -24,6 +24,7 @@ namespace Ani3D
             BinStarts = Shader.PropertyToID("BinStarts"), Order = Shader.PropertyToID("Order"),
             SplatRows = Shader.PropertyToID("SplatRows"), OrderRows = Shader.PropertyToID("OrderRows"),
             Colors = Shader.PropertyToID("Colors"), Picture = Shader.PropertyToID("Picture"),
-            PictureDepth = Shader.PropertyToID("PictureDepth"), CameraNumbers = Shader.PropertyToID("CameraNumbers");
+            PictureDepth = Shader.PropertyToID("PictureDepth"), CameraNumbers = Shader.PropertyToID("CameraNumbers"),
+            Serial = Shader.PropertyToID("Serial");
     }
 }

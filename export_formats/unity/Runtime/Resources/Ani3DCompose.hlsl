@@ -23,6 +23,7 @@ ComposeVertex ComposeVert(uint id : SV_VertexID)
     uint index = id < 3 ? id : (id == 3 ? 2 : (id == 4 ? 1 : 3));
     result.pixel = float2((index & 1) == 1 ? PictureRect.z : PictureRect.x, index >= 2 ? PictureRect.w : PictureRect.y);
     result.position = VIEW_TO_CLIP(PointAtPixel(result.pixel, PictureDistance, SplatPinhole, SplatOrthographic));
+    if (IS_STALE) result.position = float4(0.0, 0.0, -2.0, 1.0);  // outside every clip volume
     return result;
 }
 

@@ -3,6 +3,7 @@
 #define ANI3D_OFFSCREEN
 
 #include "Ani3DCamera.hlsl"
+#undef IS_STALE  // drawn at once
 
 // The picture's first row is the top one, whichever row the graphics API calls the first.
 #ifdef ANI3D_ROWS_FROM_BELOW

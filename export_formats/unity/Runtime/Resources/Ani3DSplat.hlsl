@@ -1,5 +1,5 @@
 // Drawing of sorted splats as quads, six vertices each. The includer declares VIEW_TO_CLIP, TO_TARGET_COLOR
-// and IS_HIDDEN (what lies behind the scene, where no depth buffer is bound).
+// and IS_HIDDEN (what lies behind the scene, where no depth buffer is bound); and IS_STALE where all may have to vanish.
 #ifndef ANI3D_SPLAT
 #define ANI3D_SPLAT
 
@@ -8,6 +8,9 @@
 StructuredBuffer<float4> SplatRows;
 StructuredBuffer<uint> OrderRows;
 StructuredBuffer<float4> Colors;  // sRGB, opacity
+#ifndef IS_STALE
+#define IS_STALE false
+#endif
 #ifndef SplatPinhole
 float4 SplatPinhole;              // fx, fy, cx, cy [px]
 float SplatOrthographic;          // 1, else 0
@@ -31,7 +34,7 @@ SplatVertex SplatVert(uint id : SV_VertexID)
     result.conic = float4(SplatConic(covariance), splat.z);
     result.offset = float2(0.0, 0.0);
     result.position = float4(0.0, 0.0, -2.0, 1.0);  // outside every clip volume
-    if (splat.z <= 0.0) return result;
+    if (splat.z <= 0.0 || IS_STALE) return result;
     // Corners 0 1 2, 2 1 3 of a quad.
     uint index = corner < 3 ? corner : (corner == 3 ? 2 : (corner == 4 ? 1 : 3));
     result.offset = SplatCorner(covariance, splat.w, float2(index & 1, index >> 1) * 2.0 - 1.0);
