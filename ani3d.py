@@ -670,6 +670,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         args.run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # `ani3d inspect X | head`: nobody reads on. Without this the interpreter fails once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except InputError as error:
         print(f"ani3d: {error}", file=sys.stderr)
         return 2

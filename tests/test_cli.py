@@ -163,3 +163,35 @@ def test_installed_command_runs():
     done = subprocess.run([sys.executable, "-m", "ani3d", "--version"], cwd=ROOT, capture_output=True, text=True,
                           check=True)
     assert done.stdout.strip() == f"ani3d {ani3d.__version__}"
+
+
+def test_a_reader_that_stops_reading_ends_a_command_quietly(tmp_path):
+    """As `ani3d inspect X | head -0`."""
+    (tmp_path / "x.bvh").write_text(BVH)
+    process = subprocess.Popen([sys.executable, "-m", "ani3d", "inspect", str(tmp_path / "x.bvh")], cwd=ROOT,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.close()
+    assert process.stderr.read() == "" and process.wait() == 1
+
+
+BVH = """HIERARCHY
+ROOT Hips
+{
+OFFSET 0 0 0
+CHANNELS 6 Xposition Yposition Zposition Zrotation Xrotation Yrotation
+JOINT Spine
+{
+OFFSET 0 10 0
+CHANNELS 3 Zrotation Xrotation Yrotation
+End Site
+{
+OFFSET 0 10 0
+}
+}
+}
+MOTION
+Frames: 2
+Frame Time: 0.0333333
+0 0 0 0 0 0 0 0 0
+0 0 0 0 0 0 0 0 0
+"""
