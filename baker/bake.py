@@ -115,7 +115,8 @@ def bake(request: BakeRequest, config: BakeConfig) -> BakeResult:
         prior = load_prior(request.prior, request.prior_path, tuned=request.prior_tuned)
     segmenter = load_segmenter(request.segmenter, request.segmenter_path)
     if loaded and request.supervision == "simulation" and not loaded[0].garments:
-        raise InputError(f"{request.avatar}: has no garment to simulate; use --supervision prior")
+        raise InputError(f"{request.avatar}: has no garment to simulate; name a mesh part that is one (--label PART="
+                         "garment; `ani3d inspect` lists them), or use --supervision prior")
     with open_bake(request.output), Progress() as progress:
         return _Pipeline(request, config, prior, segmenter, progress).run(sources, loaded)
 

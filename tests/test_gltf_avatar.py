@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import numpy as np
 import pytest
 from sample_gltf import COUNT, box_person, write_glb
 
-from baker.avatar import Avatar
+from baker.avatar import Avatar, SkinnedMesh
 from baker.avatars import load_avatar
+from baker.avatars.loose_parts import cloth_mesh
 from baker.avatars.options import AvatarOptions
 from baker.body import JOINT_NAMES, make_body
+from baker.cloth import ClothConfig, rigid_vertices, simulate
 from baker.gltf_file import open_gltf, read_nodes, world_matrices
 from baker.motion_files import read_motion
 from baker.motions import MotionOptions, load_motion, load_motion_with_report
@@ -97,7 +100,7 @@ def test_height_and_labels_follow_the_options(tmp_path: Path) -> None:
     path = write_glb(tmp_path / "boxes.glb")
     avatar = load_avatar(str(path), count=1000, options=AvatarOptions(height=1.2, labels=(("body", Label.GARMENT),)))
     assert abs(np.ptp(avatar.body.vertices[:, 1]) - 1.2) < 1e-4
-    assert (avatar.gaussians.labels == Label.GARMENT).all()
+    assert (avatar.gaussians.labels == Label.GARMENT).all() and not avatar.garments  # no body is left below it
 
 
 def _drop(*path: object) -> Any:
@@ -225,6 +228,67 @@ def test_the_mage_is_whole_and_plays_its_own_clips_and_a_dance() -> None:
     assert report is not None and report.limb_error_deg < 3.5 and report.slide_cm < 1 and motion.frames == 339
     with pytest.raises(InputError, match="has no part 'Hood'; it has Mage_ArmLeft"):
         load_avatar(str(MAGE), parts=("Hood",))
+
+
+@needs_mage
+def test_the_mages_cape_is_cloth_that_can_be_simulated() -> None:
+    avatar = load_avatar(str(MAGE), count=6000)
+    (cape,) = avatar.garments
+    assert cape.name == "Mage_Cape" and cape.meets_arms and 0.02 < cape.pinned.mean() < 0.3
+    assert cape.mesh.vertices[cape.pinned, 1].min() > np.median(cape.mesh.vertices[:, 1])
+    corners = cape.mesh.vertices[cape.mesh.faces[cape.gaussian_faces]]
+    places = np.einsum("gc,gck->gk", cape.gaussian_barycentrics, corners)
+    # Gaussians lie within the inset of 2 mm below their faces.
+    assert np.linalg.norm(places - avatar.gaussians.means[cape.gaussian_indices], axis=1).max() < 0.0021
+    assert (avatar.gaussians.labels[cape.gaussian_indices] == Label.GARMENT).all()
+    motion = load_motion(f"{MAGE}#Running_A", avatar, options=MotionOptions(frames=(0, 5)))
+    truth = simulate(avatar, motion, replace(ClothConfig().draft(), lead_in_seconds=0.3))
+    away = truth.garment_vertices[0][-1] - rigid_vertices(avatar, cape, motion, 4)
+    assert np.isfinite(away).all() and 0.01 < np.linalg.norm(away, axis=1).mean() < 0.3
+    assert np.abs(away[cape.pinned]).max() < 1e-3
+
+
+def test_cloth_is_welded_and_divided_and_points_stay_where_they_are() -> None:
+    """Two squares that share an edge but no vertices, as at a texture seam."""
+    square = np.array([[0, 0, 0], [0.2, 0, 0], [0.2, 0.3, 0], [0, 0.3, 0]])
+    vertices = np.concatenate([square, square + np.array([0.2, 0, 0])]).astype(np.float32)
+    mesh = SkinnedMesh(vertices=vertices, faces=np.array([[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]], np.int32),
+                       skin_joints=np.tile(np.array([[0, 1]], np.int32), (8, 1)),
+                       skin_weights=np.stack([vertices[:, 0] / 0.4, 1 - vertices[:, 0] / 0.4], 1).astype(np.float32))
+    rng = np.random.default_rng(3)
+    faces, barycentrics = rng.integers(0, 4, 500), rng.dirichlet(np.ones(3), 500)
+    cloth, new_faces, new_barycentrics = cloth_mesh(mesh, faces, barycentrics, joints=2)
+    before = np.einsum("gc,gck->gk", barycentrics, mesh.vertices[mesh.faces[faces]])
+    after = np.einsum("gc,gck->gk", new_barycentrics, cloth.vertices[cloth.faces[new_faces]])
+    np.testing.assert_allclose(after, before, atol=1e-6)
+    assert new_barycentrics.min() > -1e-12 and np.abs(new_barycentrics.sum(1) - 1).max() < 1e-12
+    edges = np.sort(cloth.faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
+    counts = np.unique(edges, axis=0, return_counts=True)[1]
+    rim = 2 * (0.4 + 0.3) / (counts == 1).sum()  # one sheet: the seam is no border
+    assert counts.max() == 2 and rim < 0.05
+    weight = np.take_along_axis(cloth.skin_weights, np.argsort(cloth.skin_joints, axis=1), 1)[:, 0]
+    lone = (cloth.skin_weights > 0).sum(1) == 1
+    np.testing.assert_allclose(weight[~lone], cloth.vertices[~lone, 0] / 0.4, atol=1e-5)
+    normals = np.cross(cloth.vertices[cloth.faces[:, 1]] - cloth.vertices[cloth.faces[:, 0]],
+                       cloth.vertices[cloth.faces[:, 2]] - cloth.vertices[cloth.faces[:, 0]])
+    assert (normals[:, 2] > 0).all()  # none turned over
+
+
+def test_morph_targets_apply_as_the_file_sets_them(tmp_path: Path) -> None:
+    def taller(document: dict[str, Any], weights: dict[str, list[float]]) -> None:
+        """The positions once more as a target: each weight adds them."""
+        primitive = document["meshes"][0]["primitives"][0]
+        primitive["targets"] = [{"POSITION": primitive["attributes"]["POSITION"]}] * 2
+        document["meshes"][0]["weights"] = weights["mesh"]
+        next(n for n in document["nodes"] if "mesh" in n).update(weights["node"] and {"weights": weights["node"]})
+
+    def height(**weights: list[float]) -> float:
+        path = write_glb(tmp_path / "a.glb", change=lambda d: taller(d, weights))
+        return float(np.ptp(load_avatar(str(path), count=200).body.vertices[:, 1]))
+    plain = float(np.ptp(load_avatar(str(write_glb(tmp_path / "b.glb")), count=200).body.vertices[:, 1]))
+    assert abs(height(mesh=[0.0, 0.0], node=[]) - plain) < 1e-5
+    assert abs(height(mesh=[0.05, 0.05], node=[]) - 1.1 * plain) < 1e-4
+    assert abs(height(mesh=[0.5, 0.0], node=[0.0, 0.02]) - 1.02 * plain) < 1e-4
 
 
 @needs_mage

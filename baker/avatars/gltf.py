@@ -118,7 +118,7 @@ def _pieces(gltf: Gltf, nodes: Nodes, rest: np.ndarray, parts: tuple[str, ...]) 
         for primitive in primitives if isinstance(primitives, list) else ():
             if not isinstance(primitive, dict):
                 raise gltf.fail("a mesh has no primitives; export it again")
-            raw = _geometry(gltf, primitive)
+            raw = _geometry(gltf, primitive, node.get("weights", mesh.get("weights")))
             if raw is None:
                 continue
             vertices, faces, uvs, colors = raw
@@ -151,8 +151,9 @@ def _flipped(color_at: ColorAt, flip: bool) -> ColorAt:
     return (lambda faces, barycentrics: color_at(faces, barycentrics[:, ::-1])) if flip else color_at
 
 
-def _geometry(gltf: Gltf, primitive: dict[str, Any]) -> tuple | None:
-    """Vertices [V 3], faces [F 3], texture coordinates by set, colours [V 4] or None; None if no triangles."""
+def _geometry(gltf: Gltf, primitive: dict[str, Any], morphs: object) -> tuple | None:
+    """Vertices [V 3] with the `morphs` (weights) that the file sets, faces [F 3], texture coordinates by set, colours
+    [V 4] or None; None if no triangles."""
     extensions = primitive.get("extensions")
     for name in extensions if isinstance(extensions, dict) else ():
         if name in COMPRESSED:
@@ -164,6 +165,7 @@ def _geometry(gltf: Gltf, primitive: dict[str, Any]) -> tuple | None:
     if not isinstance(attributes, dict) or "POSITION" not in attributes:
         raise gltf.fail("a mesh has no positions; export it again")
     vertices = gltf.accessor(attributes["POSITION"], columns=(3,)).astype(np.float64)
+    vertices = vertices + _morphed(gltf, primitive.get("targets"), morphs, vertices)
     if np.abs(vertices).max(initial=0) > 1e6:
         raise gltf.fail(f"a vertex is {np.abs(vertices).max():.3g} units from the origin; repair the file")
     index = (gltf.accessor(primitive["indices"], columns=(1,), kinds="i")[:, 0] if "indices" in primitive
@@ -188,6 +190,17 @@ def _geometry(gltf: Gltf, primitive: dict[str, Any]) -> tuple | None:
         colors = _rows(gltf, attributes["COLOR_0"], (3, 4), vertices)
         colors = np.concatenate([colors, np.ones((len(colors), 4 - colors.shape[1]))], axis=1)
     return vertices, faces, uvs, colors
+
+
+def _morphed(gltf: Gltf, targets: object, weights: object, vertices: np.ndarray) -> np.ndarray:
+    """Displacements [V 3] of the morph targets at the weights the file sets; those left out are 0."""
+    result = np.zeros_like(vertices)
+    pairs = zip(targets, weights, strict=False) if isinstance(targets, list) and isinstance(weights, list) else ()
+    for target, weight in pairs:
+        good = isinstance(weight, (int, float)) and not isinstance(weight, bool) and abs(weight) < 1e3
+        if good and weight and isinstance(target, dict) and "POSITION" in target:
+            result += weight * _rows(gltf, target["POSITION"], (3,), vertices)
+    return result
 
 
 def _rows(gltf: Gltf, accessor: object, columns: tuple[int, ...], vertices: np.ndarray) -> np.ndarray:

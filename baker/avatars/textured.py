@@ -65,8 +65,13 @@ def textured_avatar(name: str, parts: Sequence[TexturedPart], rig: Rig, *, count
                                                                                              strict=True)]),
                   skin_weights=np.concatenate([np.pad(w, ((0, 0), p)) for (_, w), p in zip(rows, pads, strict=True)]))
     solid = [part for part in parts if not np.isin(part.labels, [int(m) for m in MOVING_LABELS]).all()]
-    return Avatar(name=name, gaussians=gaussians, rig=rig, body=joined_mesh([p.mesh for p in solid or parts]),
-                  garments=(), licence=licence)
+    body = joined_mesh([part.mesh for part in solid or parts])
+    from baker.avatars.loose_parts import loose_garments  # which names TexturedPart
+
+    # Where everything is cloth there is no body for it to lie on.
+    garments, labels = loose_garments(parts, pieces, gaussians, rig, body) if solid else ((), gaussians.labels)
+    return Avatar(name=name, gaussians=replace(gaussians, labels=labels), rig=rig, body=body, garments=garments,
+                  licence=licence)
 
 
 def sample_parts(parts: Sequence[TexturedPart], *, count: int, seed: int, source: str) -> list[SurfaceGaussians]:
