@@ -212,21 +212,20 @@ double FAni3DFigure::Distance(const FSceneView& View) const
     return View.ViewMatrices.GetViewMatrix().TransformPosition(Middle()).Z;
 }
 
-void FAni3DFigure::Draw(FRDGBuilder& GraphBuilder, const FSceneView& View, const FPostProcessMaterialInputs& Inputs,
-                        const FScreenPassRenderTarget& Output)
+FAni3DFigure::FSorted FAni3DFigure::Sort(FRDGBuilder& GraphBuilder, const FSceneView& View, const FIntRect& Rect) const
 {
     const ani3d::Bundle& Bundle = Buffers->Bundle;
     const int32 Count = Moment.Count;
-    const FIntRect Rect = Output.ViewRect;
+    FSorted Sorted;
 
     // 1. The camera.
     const FMatrix ViewMatrix = View.ViewMatrices.GetViewMatrix();
     const FMatrix Projection = View.ViewMatrices.GetProjectionNoAAMatrix();
-    const float Orthographic = View.IsPerspectiveProjection() ? 0.0f : 1.0f;
-    float Rows[12], Pinhole[4];
+    float Rows[12], Lens[4];
     ani3d::ViewRows(&Moment.LocalToWorld.M[0][0], &ViewMatrix.M[0][0], Rows);
-    ani3d::Pinhole(&Projection.M[0][0], Rect.Width(), Rect.Height(), Orthographic > 0, Pinhole);
-    const FVector4f Lens(Pinhole[0], Pinhole[1], Pinhole[2], Pinhole[3]);
+    ani3d::Pinhole(&Projection.M[0][0], Rect.Width(), Rect.Height(), !View.IsPerspectiveProjection(), Lens);
+    Sorted.Pinhole = FVector4f(Lens[0], Lens[1], Lens[2], Lens[3]);
+    Sorted.Orthographic = View.IsPerspectiveProjection() ? 0.0f : 1.0f;
     const float Depth = static_cast<float>(Distance(View) / ani3d::UnrealPerMetre);
     const float Far = static_cast<float>(Radius() / ani3d::UnrealPerMetre);
 
@@ -246,19 +245,19 @@ void FAni3DFigure::Draw(FRDGBuilder& GraphBuilder, const FSceneView& View, const
     Parameters.Growth = Bundle.gaussians.Growth(Count);
     for (int32 Row = 0; Row < 3; Row++)
         Parameters.ViewRows[Row] = FVector4f(Rows[4 * Row], Rows[4 * Row + 1], Rows[4 * Row + 2], Rows[4 * Row + 3]);
-    Parameters.Pinhole = Lens;
-    Parameters.Orthographic = Orthographic;
+    Parameters.Pinhole = Sorted.Pinhole;
+    Parameters.Orthographic = Sorted.Orthographic;
     Parameters.ImageSize = FVector2f(Rect.Width(), Rect.Height());
     Parameters.DepthRange = FVector2f(FMath::Max(Depth - Far, 0.0f), Depth + Far);
-    const FRDGBufferRef Splats = Scratch(GraphBuilder, TEXT("Ani3D.Splats"), 16, 2 * Count);
-    const FRDGBufferRef Order = Scratch(GraphBuilder, TEXT("Ani3D.Order"), 4, Count);
+    Sorted.Splats = Scratch(GraphBuilder, TEXT("Ani3D.Splats"), 16, 2 * Count);
+    Sorted.Order = Scratch(GraphBuilder, TEXT("Ani3D.Order"), 4, Count);
     Parameters.PosedMeans = GraphBuilder.CreateUAV(Scratch(GraphBuilder, TEXT("Ani3D.PosedMeans"), 16, Count));
     Parameters.PosedQuats = GraphBuilder.CreateUAV(Scratch(GraphBuilder, TEXT("Ani3D.PosedQuats"), 16, Count));
     Parameters.PosedLogScales = GraphBuilder.CreateUAV(Scratch(GraphBuilder, TEXT("Ani3D.PosedLogScales"), 16, Count));
-    Parameters.Splats = GraphBuilder.CreateUAV(Splats);
+    Parameters.Splats = GraphBuilder.CreateUAV(Sorted.Splats);
     Parameters.DepthBins = GraphBuilder.CreateUAV(Scratch(GraphBuilder, TEXT("Ani3D.DepthBins"), 4, Count));
     Parameters.BinStarts = GraphBuilder.CreateUAV(Scratch(GraphBuilder, TEXT("Ani3D.BinStarts"), 4, Bins));
-    Parameters.Order = GraphBuilder.CreateUAV(Order);
+    Parameters.Order = GraphBuilder.CreateUAV(Sorted.Order);
     for (const ani3d::Layer& Layer : Moment.Frame.layers)
     {
         SetLayer(GraphBuilder, Layer, Bundle.clips[Layer.clip], Buffers->Clips[Layer.clip], Moment.bResidual, Parameters);
@@ -272,24 +271,31 @@ void FAni3DFigure::Draw(FRDGBuilder& GraphBuilder, const FSceneView& View, const
     AddKernel<FAni3DCountBinsCS>(GraphBuilder, Parameters, Count, Threads);
     AddKernel<FAni3DScanBinsCS>(GraphBuilder, Parameters, ScanThreads, ScanThreads);
     AddKernel<FAni3DScatterCS>(GraphBuilder, Parameters, Count, Threads);
+    return Sorted;
+}
 
-    // 3. Draw, hidden by the scene's depth.
+void FAni3DFigure::Draw(FRDGBuilder& GraphBuilder, const FSceneView& View, const FPostProcessMaterialInputs& Inputs,
+                        const FScreenPassRenderTarget& Output) const
+{
+    const int32 Count = Moment.Count;
+    const FIntRect Rect = Output.ViewRect;
     const FIntRect DepthRect = UE::FXRenderingUtils::GetRawViewRectUnsafe(View);
-    FAni3DDrawParameters* Draw = GraphBuilder.AllocParameters<FAni3DDrawParameters>();
-    Draw->View = View.ViewUniformBuffer;
-    Draw->SceneTextures = Inputs.SceneTextures;
-    Draw->SplatRows = GraphBuilder.CreateSRV(Splats);
-    Draw->OrderRows = GraphBuilder.CreateSRV(Order);
-    Draw->Colors = Kept(GraphBuilder, Buffers->Colors, TEXT("Ani3D.Colors"), 16);
-    Draw->SplatPinhole = Lens;
-    Draw->SplatOrthographic = Orthographic;
-    Draw->TargetRect = FVector4f(Rect.Min.X, Rect.Min.Y, Rect.Width(), Rect.Height());
-    Draw->DepthRect = FVector4f(DepthRect.Min.X, DepthRect.Min.Y, DepthRect.Width(), DepthRect.Height());
-    Draw->RenderTargets[0] = FRenderTargetBinding(Output.Texture, ERenderTargetLoadAction::ELoad);
+    const FSorted Sorted = Sort(GraphBuilder, View, Rect);
+    FAni3DDrawParameters* Parameters = GraphBuilder.AllocParameters<FAni3DDrawParameters>();
+    Parameters->View = View.ViewUniformBuffer;
+    Parameters->SceneTextures = Inputs.SceneTextures;
+    Parameters->SplatRows = GraphBuilder.CreateSRV(Sorted.Splats);
+    Parameters->OrderRows = GraphBuilder.CreateSRV(Sorted.Order);
+    Parameters->Colors = Kept(GraphBuilder, Buffers->Colors, TEXT("Ani3D.Colors"), 16);
+    Parameters->SplatPinhole = Sorted.Pinhole;
+    Parameters->SplatOrthographic = Sorted.Orthographic;
+    Parameters->TargetRect = FVector4f(Rect.Min.X, Rect.Min.Y, Rect.Width(), Rect.Height());
+    Parameters->DepthRect = FVector4f(DepthRect.Min.X, DepthRect.Min.Y, DepthRect.Width(), DepthRect.Height());
+    Parameters->RenderTargets[0] = FRenderTargetBinding(Output.Texture, ERenderTargetLoadAction::ELoad);
     const TShaderMapRef<FAni3DSplatVS> VertexShader(GetGlobalShaderMap(GMaxRHIFeatureLevel));
     const TShaderMapRef<FAni3DSplatPS> PixelShader(GetGlobalShaderMap(GMaxRHIFeatureLevel));
-    GraphBuilder.AddPass(RDG_EVENT_NAME("Ani3D.Draw"), Draw, ERDGPassFlags::Raster,
-        [VertexShader, PixelShader, Draw, Rect, Count](FRHICommandList& RHICmdList)
+    GraphBuilder.AddPass(RDG_EVENT_NAME("Ani3D.Draw"), Parameters, ERDGPassFlags::Raster,
+        [VertexShader, PixelShader, Parameters, Rect, Count](FRHICommandList& RHICmdList)
     {
         RHICmdList.SetViewport(Rect.Min.X, Rect.Min.Y, 0.0f, Rect.Max.X, Rect.Max.Y, 1.0f);
         FGraphicsPipelineStateInitializer Pipeline;
@@ -302,8 +308,8 @@ void FAni3DFigure::Draw(FRDGBuilder& GraphBuilder, const FSceneView& View, const
         Pipeline.BoundShaderState.PixelShaderRHI = PixelShader.GetPixelShader();
         Pipeline.PrimitiveType = PT_TriangleList;
         SetGraphicsPipelineState(RHICmdList, Pipeline, 0);
-        SetShaderParameters(RHICmdList, VertexShader, VertexShader.GetVertexShader(), *Draw);
-        SetShaderParameters(RHICmdList, PixelShader, PixelShader.GetPixelShader(), *Draw);
+        SetShaderParameters(RHICmdList, VertexShader, VertexShader.GetVertexShader(), *Parameters);
+        SetShaderParameters(RHICmdList, PixelShader, PixelShader.GetPixelShader(), *Parameters);
         RHICmdList.SetStreamSource(0, nullptr, 0);
         RHICmdList.DrawPrimitive(0, 2 * Count, 1);
     });

@@ -36,13 +36,22 @@ public:
     bool IsIn(const FSceneView& View) const;
     /** From the camera of the view [cm]. Render thread. */
     double Distance(const FSceneView& View) const;
-    /** Pose, sort and draw on `Output`. Render thread. */
+    /** Pose, sort and draw on `Output`, hidden by the scene's depth. Render thread. */
     void Draw(FRDGBuilder& GraphBuilder, const FSceneView& View, const FPostProcessMaterialInputs& Inputs,
-              const FScreenPassRenderTarget& Output);
+              const FScreenPassRenderTarget& Output) const;
 
     FAni3DFigure(TSharedRef<const FAni3DBuffers> InBuffers, FSceneInterface* InScene);
 
 private:
+    /** Splats in a view's picture, and their order from far to near. */
+    struct FSorted
+    {
+        FRDGBufferRef Splats, Order;
+        FVector4f Pinhole;
+        float Orthographic;
+    };
+
+    FSorted Sort(FRDGBuilder& GraphBuilder, const FSceneView& View, const FIntRect& Rect) const;
     /** Of the figure in the world. */
     FVector Middle() const;
     double Radius() const;
