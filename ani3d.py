@@ -321,6 +321,8 @@ def add_avatar_options(parser: argparse.ArgumentParser) -> None:
     avatar.add_argument("--facing", choices=axes, help="where a scan faces (default: found)")
     avatar.add_argument("--pose", choices=("t", "a", "relaxed"), help="a scan's pose (default: found)")
     avatar.add_argument("--height", type=float, metavar="METRES", help="the person's height (default: the file's)")
+    avatar.add_argument("--mirror", action="store_true", help="exchange a scan's left and right, where writing on "
+                        "clothes reads backwards (no program can tell from the shape)")
     avatar.add_argument("--label", action="append", default=[], metavar="NAME=LABEL",
                         help="label of a mesh part by a part of its name, e.g. cape=garment (repeatable)")
 
@@ -331,7 +333,7 @@ def avatar_options(args: argparse.Namespace):
 
     return AvatarOptions(body_model=args.body_model, betas=args.betas, sample_points=args.sample_points, up=args.up,
                          facing=args.facing, pose=args.pose, height=args.height,
-                         labels=tuple(parse_label(text) for text in args.label)).check()
+                         mirror=args.mirror, labels=tuple(parse_label(text) for text in args.label)).check()
 
 
 def add_motion_options(parser: argparse.ArgumentParser) -> None:

@@ -50,13 +50,11 @@ def inspect_file(source: str, *, options: AvatarOptions | None = None, picture: 
     elif suffix in KINDS:
         facts, image = _motion(source, picture is not None)
     elif suffix == ".obj":
-        facts, image = _obj(path), None
+        facts, image = _obj(path, picture is not None)
     else:
         raise InputError(f"{path}: is not a bundle (.ani3d), an avatar (.npz, {', '.join((*MESHES, *SPLATS))}) or a "
                          f"motion ({', '.join(KINDS)}, a folder of LHM's frames)")
     if picture is not None:
-        if image is None:
-            raise InputError(f"{path}: there is no picture of this kind of file; leave --picture out")
         _save(image, picture)
     return {"file": path.name, **facts}
 
@@ -144,7 +142,20 @@ def _avatar_facts(avatar: Avatar) -> dict[str, Any]:
     return {**gaussian_facts(avatar.gaussians), "joints": avatar.rig.joint_count,
             "influences": avatar.rig.skin_joints.shape[1], "person": bool(roles),
             "garments": [garment.name for garment in avatar.garments], "licence": avatar.licence,
-            "skeleton": tree(avatar.rig.joint_names, avatar.rig.parents)}
+            **_one_sided(avatar), "skeleton": tree(avatar.rig.joint_names, avatar.rig.parents)}
+
+
+def _one_sided(avatar: Avatar) -> dict[str, list[str]]:
+    """A warning about joints in the rest pose far from the mirror image of their partners on the other side."""
+    joints = avatar.rig.T_world_joint_rest[:, :3, 3]
+    place = {name: i for i, name in enumerate(avatar.rig.joint_names)}
+    far = {name: float(np.linalg.norm(joints[i] * [-1, 1, 1] - joints[place[other]])) for name, i in place.items()
+           if (other := name.replace("right", "left")) != name and other in place}
+    odd = [f"{name} ({100 * away:.0f} cm)" for name, away in far.items() if away > 0.1]
+    paired = len(far) > 3 and np.median(list(far.values())) < 0.02
+    if not odd or not paired:
+        return {}
+    return {"warnings": [f"joints far from where their left partners are: {', '.join(odd[:8])}"]}
 
 
 def gaussian_facts(gaussians: GaussianSet) -> dict[str, Any]:
@@ -217,6 +228,7 @@ def _splats(path: Path, options: AvatarOptions, draw: bool) -> tuple[dict[str, A
                 "metres_per_unit": round(fit.scale, 6), "residual_cm": round(100 * fit.residual, 2),
                 "coverage": round(fit.coverage, 3), "facing_margin": round(fit.facing_margin, 3),
                 "shape": {name: round(value, 2) for name, value in fit.sliders.items()}}}
+    facts["mirrored"] = "yes (--mirror)" if options.mirror else "unknown: no shape tells; see --picture, and --mirror"
     if fit.confidence < 0.5:
         facts["warnings"] = ["the fit is unsure; look at --picture, and help with --up, --facing, --pose"]
     if not draw:
@@ -248,24 +260,36 @@ def _bundle(path: Path, draw: bool) -> tuple[dict[str, Any], Any]:
                                parents=bundle.rig.parents)
 
 
-def _obj(path: Path) -> dict[str, Any]:
-    """Counts and size of a Wavefront mesh, which has no skeleton."""
+def _obj(path: Path, draw: bool) -> tuple[dict[str, Any], Any]:
+    """Counts and size of a Wavefront mesh, which has no skeleton; drawn in grey from four sides."""
     from baker.motion_files.text import read_text
 
-    vertices, faces = [], 0
+    vertices: list[list[float]] = []
+    corners: list[list[int]] = []
     for line in read_text(path, what="OBJ").splitlines():
-        if line.startswith("v "):
-            try:
+        try:
+            if line.startswith("v "):
                 vertices.append([float(word) for word in line.split()[1:4]])
-            except ValueError:
-                raise InputError(f"{path}: {line[:60]!r} is no vertex") from None
-        faces += line.startswith("f ")
-    if not vertices or any(len(v) != 3 for v in vertices):
-        raise InputError(f"{path}: has no vertices")
-    size = np.ptp(np.array(vertices), axis=0)
-    return {"is": "mesh", "kind": "Wavefront OBJ", "vertices": len(vertices), "faces": faces,
-            "size": [round(float(v), 4) for v in size],
-            "warnings": ["has no skeleton: bind it in a modelling program and export it as .glb to use it"]}
+            elif line.startswith("f "):
+                corners.append([int(word.split("/")[0]) for word in line.split()[1:]])
+        except ValueError:
+            raise InputError(f"{path}: {line[:60]!r} is no vertex or face; export it again") from None
+    points = np.array(vertices) if all(len(v) == 3 for v in vertices) else np.zeros((0, 3))
+    if not len(points) or not np.isfinite(points).all():
+        raise InputError(f"{path}: has no vertices, or some that are no points; export it again")
+    triangles = [(f[0], f[k], f[k + 1]) for f in corners for k in range(1, len(f) - 1)]
+    faces = np.array(triangles or np.zeros((0, 3)), np.int64)
+    faces = np.where(faces > 0, faces - 1, len(points) + faces)
+    if len(faces) and not 0 <= faces.min() <= faces.max() < len(points):
+        raise InputError(f"{path}: a face names a vertex that is not there; export it again")
+    facts = {"is": "mesh", "kind": "Wavefront OBJ", "vertices": len(points), "faces": len(corners),
+             "size": [round(float(v), 4) for v in np.ptp(points, axis=0)],
+             "warnings": ["has no skeleton: bind it in a modelling program and export it as .glb to use it"]}
+    if not draw:
+        return facts, None
+    from baker.pictures import mesh_sheet
+
+    return facts, mesh_sheet(points, faces, caption=f"{path.name}: {len(points)} vertices, {len(corners)} faces")
 
 
 def is_motion_npz(path: Path) -> bool:

@@ -14,13 +14,16 @@ from jaxtyping import Float
 from PIL import Image, ImageDraw
 
 from baker.motion_files.skeleton import SkeletonClip
-from baker.retarget import upright
+from baker.retarget import reference_positions, upright
+from baker.roles import match_roles
 from runtime.cameras import orbit_camera
 from runtime.raster import render
 from runtime.types import Camera, GaussianSet
 
 PANEL = (260, 420)
 """Width and height of one panel [px]."""
+WIDE = (440, 420)
+"""Of figures with their arms out."""
 BACKGROUND = (0.93, 0.93, 0.93)
 FOV = math.radians(30.0)
 
@@ -29,8 +32,10 @@ def avatar_sheet(gaussians: GaussianSet, *, caption: str = "", joints: np.ndarra
                  parents: np.ndarray | None = None) -> Image.Image:
     """The Gaussians from the front, left, back and right, and, where given, the skeleton over them."""
     panels = []
+    low, high = np.quantile(gaussians.means, 0.001, axis=0), np.quantile(gaussians.means, 0.999, axis=0)
+    wide = max(high[0] - low[0], high[2] - low[2]) > 0.5 * (high[1] - low[1])
     for view, name in enumerate(("front", "left", "back", "right")):
-        camera = frame_camera(gaussians.means, azimuth=view * math.pi / 2)
+        camera = frame_camera(gaussians.means, azimuth=view * math.pi / 2, size=WIDE if wide else PANEL)
         image = panel(gaussians, camera)
         if joints is not None and parents is not None:
             draw_sticks(image, joints, parents, camera)
@@ -40,7 +45,7 @@ def avatar_sheet(gaussians: GaussianSet, *, caption: str = "", joints: np.ndarra
 
 def clip_sheet(clip: SkeletonClip, *, up: str, count: int = 8, caption: str = "") -> Image.Image:
     """The rest pose and `count` moments of a clip's sticks, with the axis `up` upward."""
-    clip = upright(clip, up)
+    clip = _trunk_and_limbs(upright(clip, up))
     rest = replace(clip, positions=clip.rest_positions[None], turns_wxyz=clip.turns_wxyz[:1])
     moments = [(upright(rest, up).positions[0], "rest")]
     for frame in np.unique(np.linspace(0, clip.frames - 1, count).round().astype(int)):
@@ -56,11 +61,48 @@ def clip_sheet(clip: SkeletonClip, *, up: str, count: int = 8, caption: str = ""
     return sheet(panels, caption)
 
 
+def mesh_sheet(vertices: Float[np.ndarray, "V 3"], faces: np.ndarray, *, caption: str = "") -> Image.Image:
+    """A mesh's faces [F 3] in grey, lit from the camera, from the front, left, back and right."""
+    corners = vertices[faces]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    panels = []
+    for view, name in enumerate(("front", "left", "back", "right")):
+        camera = frame_camera(vertices, azimuth=view * math.pi / 2, size=WIDE)
+        at = corners @ camera.T_camera_world[:3, :3].T + camera.T_camera_world[:3, 3]
+        depth = np.maximum(at[..., 2], 1e-9)
+        x, y = camera.fx * at[..., 0] / depth + camera.cx, camera.fy * at[..., 1] / depth + camera.cy
+        light = 60 + 170 * np.abs(normals @ camera.T_camera_world[2, :3])
+        image = Image.new("RGB", WIDE, _color(BACKGROUND))
+        draw = ImageDraw.Draw(image)
+        for face in np.argsort(-depth.mean(1)):  # far to near
+            grey = int(light[face])
+            draw.polygon(list(zip(x[face].tolist(), y[face].tolist(), strict=True)), fill=(grey, grey, grey))
+        panels.append((image, name))
+    return sheet(panels, caption)
+
+
+def _trunk_and_limbs(clip: SkeletonClip) -> SkeletonClip:
+    """The clip of a person without what does not hang on the hips: controls, scenery."""
+    roles = match_roles(clip.joint_names, clip.parents, reference_positions(clip), stated=clip.roles)
+    if "pelvis" not in roles:
+        return clip
+    keep = [roles["pelvis"]]
+    for joint in range(roles["pelvis"] + 1, len(clip.parents)):
+        if clip.parents[joint] in keep:
+            keep.append(joint)
+    place = {joint: i for i, joint in enumerate(keep)}
+    return replace(clip, joint_names=tuple(clip.joint_names[j] for j in keep), positions=clip.positions[:, keep],
+                   parents=np.array([place.get(int(clip.parents[j]), -1) for j in keep]),
+                   rest_positions=clip.rest_positions[keep], turns_wxyz=clip.turns_wxyz[:, keep])
+
+
 def frame_camera(points: Float[np.ndarray, "N 3"], *, azimuth: float, height: float | None = None,
                  elevation: float = 0.05, size: tuple[int, int] = PANEL) -> Camera:
     """A camera that sees nearly all points (the outer 0.1 % may be strays), `height` [m] tall or their own."""
     low, high = np.quantile(points, 0.001, axis=0), np.quantile(points, 0.999, axis=0)
-    extent = max(float((high - low)[1]), 1.2 * float(np.hypot(*(high - low)[[0, 2]])), height or 0.0, 1e-3)
+    across = float(max((high - low)[[0, 2]])) * size[1] / size[0]
+    extent = max(float((high - low)[1]), across, height or 0.0, 1e-3)
     return orbit_camera(0.5 * (low + high).astype(np.float64), azimuth=azimuth, elevation=elevation,
                         distance=1.12 * extent / (2 * math.tan(FOV / 2)) + 0.3 * extent, fov_y=FOV, size=size)
 

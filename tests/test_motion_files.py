@@ -296,6 +296,14 @@ def test_inspect_says_what_a_file_is_and_draws_it(walk: SkeletonClip, tmp_path: 
     assert ani3d.main(["inspect", str(glb), "--picture", str(tmp_path / "boxes.png")]) == 0
     text = capsys.readouterr().out
     assert "skinned mesh" in text and "    left_hip" in text and "wave" in text
+    put(tmp_path / "a.obj", "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nf 1/1 2/2 3/3 4/4\nf -1 -2 -3\n")
+    assert ani3d.main(["inspect", str(tmp_path / "a.obj"), "--json", "--picture", str(tmp_path / "obj.png")]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["vertices"] == 4 and facts["faces"] == 2 and "no skeleton" in facts["warnings"][0]
+    with Image.open(tmp_path / "obj.png") as picture:
+        assert np.asarray(picture).std() > 5
+    for bad in ("v 0 0\n", "v 0 0 nan\n", "v 0 0 0\nf 1 2 3\n", "f a b c\n"):
+        assert ani3d.main(["inspect", str(put(tmp_path / "bad.obj", bad))]) == 2
     assert ani3d.main(["inspect", str(tmp_path / "none.bvh")]) == 2
     assert ani3d.main(["inspect", str(put(tmp_path / "a.txt", "x"))]) == 2
     assert ani3d.main(["inspect", str(glb), "--picture", str(tmp_path / "a.jpg")]) == 2

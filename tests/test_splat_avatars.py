@@ -13,7 +13,7 @@ from baker.avatar import Avatar
 from baker.avatars import load_avatar
 from baker.avatars.body_model import read_body_model
 from baker.avatars.options import AvatarOptions
-from baker.avatars.splats import load_scan
+from baker.avatars.splats import load_scan, mirrored
 from baker.body import JOINT_NAMES, PARENTS, make_body
 from baker.fit import fit_body
 from baker.motion_files.lhm import write_lhm
@@ -303,3 +303,21 @@ def test_a_room_is_no_person() -> None:
         fit_body(room, options=AvatarOptions(), source="room.ply")
     with pytest.raises(InputError, match="too few to find a person"):
         fit_body(room.take(np.arange(30)), options=AvatarOptions(), source="few.ply")
+
+
+def test_a_mirrored_scan_is_turned_back() -> None:
+    """Positions and covariances are the mirror image, twice is once, and the fit takes what the option gives."""
+    rng = np.random.default_rng(8)
+    quats = rotations.normalize(rng.normal(size=(50, 4))).astype(np.float32)
+    scan = GaussianSet(means=rng.normal(size=(50, 3)).astype(np.float32), quats_wxyz=quats,
+                       log_scales=rng.normal(size=(50, 3)).astype(np.float32), sh0=np.zeros((50, 3), np.float32),
+                       opacity_logits=np.zeros(50, np.float32), labels=np.zeros(50, np.uint8))
+    other = mirrored(scan)
+    flip = np.diag([-1.0, 1.0, 1.0])
+
+    def covariances(gaussians: GaussianSet) -> np.ndarray:
+        axes = rotations.to_matrix(gaussians.quats_wxyz.astype(np.float64))
+        return np.einsum("nij,nj,nkj->nik", axes, np.exp(2.0 * gaussians.log_scales), axes)
+    np.testing.assert_allclose(covariances(other), flip @ covariances(scan) @ flip, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(other.means, scan.means @ flip.astype(np.float32))
+    np.testing.assert_array_equal(mirrored(other).quats_wxyz, scan.quats_wxyz)

@@ -29,6 +29,8 @@ class AvatarOptions:
     """The person's height [m]."""
     pose: str | None = None
     """A scan's pose: 't', 'a' or 'relaxed'; None tries all."""
+    mirror: bool = False
+    """A scan's left and right are exchanged (a wrong change of handedness): turn them back."""
     labels: tuple[tuple[str, Label], ...] = ()
     """(part of a mesh's, node's or material's name, label) pairs, the first that fits counts."""
 

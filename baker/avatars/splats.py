@@ -45,7 +45,7 @@ def load_on_body(path: Path, *, options: AvatarOptions, binding: Method = "diffu
     assert options.body_model is not None
     model = read_body_model(options.body_model)
     vertices, joints = model.shaped(read_betas(options.betas))
-    gaussians = read_splats(path)
+    gaussians = mirrored(read_splats(path)) if options.mirror else read_splats(path)
     mesh = model.mesh(vertices)
     distance, _ = cKDTree(vertices).query(gaussians.means)
     far = float(np.median(distance))
@@ -86,7 +86,7 @@ def load_scan(path: Path, *, options: AvatarOptions, binding: Method = "diffused
 
     Raises `InputError` naming the file.
     """
-    raw = read_splats(path)
+    raw = mirrored(read_splats(path)) if options.mirror else read_splats(path)
     fit = fit_body(raw, options=options, source=str(path), seed=seed)
     # 1. Metres: the file's own where they make a person, else the fitted body's.
     height = float(np.ptp(fit.body.vertices[fit.body.faces_of["body"].ravel(), 1]))
@@ -116,6 +116,12 @@ def load_scan(path: Path, *, options: AvatarOptions, binding: Method = "diffused
                     rig=replace(rig, skin_joints=weights[0], skin_weights=weights[1]))
     posed_joints = skinning.joint_transforms(rig, motion, 0)[:, :3, 3]
     return Scan(avatar=avatar, fit=fit, posed=posed, posed_joints=posed_joints)
+
+
+def mirrored(gaussians: GaussianSet) -> GaussianSet:
+    """x turned round, which undoes a wrong change of handedness; M R M turns about x as R does, about y and z back."""
+    return replace(gaussians, means=gaussians.means * np.array([-1, 1, 1], np.float32),
+                   quats_wxyz=gaussians.quats_wxyz * np.array([1, 1, -1, -1], np.float32))
 
 
 def _moved(gaussians: GaussianSet, fit: BodyFit, factor: float) -> GaussianSet:
