@@ -44,6 +44,8 @@ class Gltf:
     json: Mapping[str, Any]
     binary: bytes
     """The GLB's binary chunk, or empty."""
+    decoded: dict[int, np.ndarray] = field(default_factory=dict)
+    """Values of accessors whose data was compressed."""
     _buffers: dict[int, bytes] = field(default_factory=dict)
 
     def fail(self, what: str) -> InputError:
@@ -121,8 +123,9 @@ class Gltf:
                             f"expected {' or '.join(str(c) for c in columns)} numbers a row; export it again")
         if count * width > MAX_ELEMENTS:
             raise self.fail(f"accessor {index} has {count} rows; the limit is {MAX_ELEMENTS // width}")
-        values = np.zeros((count, width), dtype)
-        if "bufferView" in item:
+        assert isinstance(index, int)
+        values = self.decoded[index] if index in self.decoded else np.zeros((count, width), dtype)
+        if "bufferView" in item and index not in self.decoded:
             values = self._rows(item["bufferView"], self.whole(item, "byteOffset", 0), count, width, dtype)
         if "sparse" in item:
             values = self._sparse(item["sparse"], values, width, dtype)
@@ -208,9 +211,11 @@ def open_gltf(path: Path) -> Gltf:
     required = gltf.json.get("extensionsRequired", [])
     for name in required if isinstance(required, list) else ():
         if name in COMPRESSED:
-            raise gltf.fail(f"is compressed with {COMPRESSED[name]} ({name}), which is not read; export it without "
-                            "compression, or: npx @gltf-transform/cli copy IN.glb OUT.glb")
-        if name not in READ_EXTENSIONS:
+            from baker.draco import EXTENSION, can_read_draco, unreadable
+
+            if name != EXTENSION or not can_read_draco():
+                raise unreadable(gltf, name)
+        elif name not in READ_EXTENSIONS:
             raise gltf.fail(f"requires the extension {str(name)[:60]!r}, which is not read; export it without")
     return gltf
 
@@ -248,9 +253,9 @@ def _extensions(item: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _compressed(gltf: Gltf, item: Mapping[str, Any]) -> InputError:
-    name = next(n for n in _extensions(item) if n in COMPRESSED)
-    return gltf.fail(f"is compressed with {COMPRESSED[name]} ({name}), which is not read; export it without "
-                     "compression, or: npx @gltf-transform/cli copy IN.glb OUT.glb")
+    from baker.draco import unreadable
+
+    return unreadable(gltf, next(n for n in _extensions(item) if n in COMPRESSED))
 
 
 def read_nodes(gltf: Gltf) -> Nodes:

@@ -126,8 +126,9 @@ DEFECTS = {
     "no skin": (_drop("skins"), "has no skin"),
     "no weights": (_drop(*PRIMITIVE, "attributes", "WEIGHTS_0"), "has a skin but no weights"),
     "no positions": (_drop(*PRIMITIVE, "attributes", "POSITION"), "no positions"),
-    "draco": (_put(["KHR_draco_mesh_compression"], "extensionsRequired"), "compressed with Draco"),
-    "draco in the mesh": (_put({"KHR_draco_mesh_compression": {}}, *PRIMITIVE, "extensions"), "compressed with Draco"),
+    "draco in the mesh": (_put({"KHR_draco_mesh_compression": {}}, *PRIMITIVE, "extensions"), "no attributes"),
+    "draco of nothing": (_put({"KHR_draco_mesh_compression": {"bufferView": 0, "attributes": {"POSITION": 0}}},
+                              *PRIMITIVE, "extensions"), "Draco data cannot be decoded"),
     "meshopt": (_put(["EXT_meshopt_compression"], "extensionsRequired"), "compressed with meshopt"),
     "ktx2": (_put({"extensions": {"KHR_texture_basisu": {"source": 0}}}, "textures", 0), "KTX2"),
     "unknown extension": (_put(["ACME_mesh"], "extensionsRequired"), "ACME_mesh"),
@@ -228,6 +229,47 @@ def test_the_mage_is_whole_and_plays_its_own_clips_and_a_dance() -> None:
     assert report is not None and report.limb_error_deg < 3.5 and report.slide_cm < 1 and motion.frames == 339
     with pytest.raises(InputError, match="has no part 'Hood'; it has Mage_ArmLeft"):
         load_avatar(str(MAGE), parts=("Hood",))
+
+
+def draco_glb(path: Path) -> Path:
+    """The person of boxes with its mesh packed by Draco."""
+    DracoPy = pytest.importorskip("DracoPy", reason="install the 'draco' extra")
+    gltf = open_gltf(write_glb(path))
+    document = json.loads(json.dumps(gltf.json))
+    primitive = document["meshes"][0]["primitives"][0]
+    attributes = primitive["attributes"]
+    packed = DracoPy.encode(
+        gltf.accessor(attributes["POSITION"], columns=(3,)), quantization_bits=20, preserve_order=True,
+        faces=gltf.accessor(primitive["indices"], columns=(1,), kinds="i").reshape(-1, 3).astype(np.uint32),
+        tex_coord=gltf.accessor(attributes["TEXCOORD_0"], columns=(2,)).astype(np.float64), generic_attributes={
+            1: gltf.accessor(attributes["JOINTS_0"], columns=(4,), kinds="i").astype(np.uint16),
+            2: gltf.accessor(attributes["WEIGHTS_0"], columns=(4,))})
+    number = {a["attribute_type"]: a["unique_id"] for a in DracoPy.decode(packed).attributes}
+    for index in (*attributes.values(), primitive["indices"]):
+        del document["accessors"][index]["bufferView"]
+    binary = gltf.binary + b"\0" * (-len(gltf.binary) % 4)
+    document["bufferViews"].append({"buffer": 0, "byteOffset": len(binary), "byteLength": len(packed)})
+    names = {"POSITION": number[0], "TEXCOORD_0": number[3], "JOINTS_0": 1, "WEIGHTS_0": 2}
+    primitive["extensions"] = {"KHR_draco_mesh_compression": {"bufferView": len(document["bufferViews"]) - 1,
+                                                              "attributes": names}}
+    document["extensionsRequired"] = ["KHR_draco_mesh_compression"]
+    (path.parent / "draco.bin").write_bytes(binary + packed)
+    document["buffers"] = [{"uri": "draco.bin", "byteLength": len(binary + packed)}]
+    path.with_suffix(".gltf").write_text(json.dumps(document))
+    return path.with_suffix(".gltf")
+
+
+def test_draco_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = draco_glb(tmp_path / "boxes.glb")
+    packed, plain = load_avatar(str(path), count=1000), load_avatar(str(tmp_path / "boxes.glb"), count=1000)
+    # 20 bits over 1.7 m.
+    np.testing.assert_allclose(packed.body.vertices, plain.body.vertices, atol=1e-5)
+    np.testing.assert_array_equal(packed.body.faces, plain.body.faces)
+    np.testing.assert_array_equal(packed.body.skin_joints[:, 0], plain.body.skin_joints[:, 0])
+    assert np.abs(packed.gaussians.colors.mean(0) - plain.gaussians.colors.mean(0)).max() < 0.02
+    monkeypatch.setattr("baker.draco.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"compressed with Draco .* install DracoPy"):
+        load_avatar(str(path), count=100)
 
 
 @needs_mage

@@ -19,6 +19,7 @@ from baker.avatar import Avatar, SkinnedMesh
 from baker.avatars.gltf_materials import Textures, material_color
 from baker.avatars.options import AvatarOptions
 from baker.avatars.textured import TexturedPart, textured_avatar
+from baker.draco import EXTENSION, can_read_draco, decode_primitive, unreadable
 from baker.gltf_file import COMPRESSED, Gltf, Nodes, open_gltf, read_nodes
 from baker.meshes import ColorAt, dense_weights, strongest
 from baker.motion_files.gltf import bind_pose, humanoid_roles, skin_joints
@@ -156,9 +157,10 @@ def _geometry(gltf: Gltf, primitive: dict[str, Any], morphs: object) -> tuple | 
     [V 4] or None; None if no triangles."""
     extensions = primitive.get("extensions")
     for name in extensions if isinstance(extensions, dict) else ():
-        if name in COMPRESSED:
-            raise gltf.fail(f"is compressed with {COMPRESSED[name]} ({name}), which is not read; export it without "
-                            "compression, or: npx @gltf-transform/cli copy IN.glb OUT.glb")
+        if name == EXTENSION and can_read_draco():
+            decode_primitive(gltf, primitive)
+        elif name in COMPRESSED:
+            raise unreadable(gltf, name)
     mode, attributes = primitive.get("mode", 4), primitive.get("attributes")
     if mode not in (4, 5, 6):
         return None
