@@ -17,7 +17,7 @@ from runtime import archive, bundle_blocks, stage_reference
 from runtime.actor import Actor
 from runtime.actor_loop import loop_of
 from runtime.bundle import read_bundle, write_bundle
-from runtime.lod import level_of_detail
+from runtime.lod import prefix
 from runtime.player import Player
 from runtime.rotations import from_rotvec, to_matrix
 from runtime.skinning import joint_transforms
@@ -164,7 +164,7 @@ class CoreContract:
         bundle = read_bundle(bundles["basis"])
         part = Dumped(program, bundles["basis"], tmp_path / "part", count=101)
         for i, time in enumerate(TIMES):
-            check_posed(part, f"time{i}_", Player(level_of_detail(bundle, 101)).gaussians_at(time))
+            check_posed(part, f"time{i}_", Player(prefix(bundle, 101)).gaussians_at(time))
         times = (-0.2, 0.11, 7.0)
         rigid = Dumped(program, bundles["basis"], tmp_path / "rigid", residual=False, loop=False, times=times)
         for i, time in enumerate(times):

@@ -16,7 +16,7 @@ from runtime import archive, bundle_blocks
 from runtime.bench import yardstick_bundle, yardstick_camera
 from runtime.bundle import read_bundle, write_bundle
 from runtime.errors import InputError
-from runtime.lod import level_of_detail, lod_order, projected_area, reorder
+from runtime.lod import level_of_detail, lod_order, prefix, projected_area, reorder
 from runtime.offsets import residual_at
 from runtime.raster import render
 from runtime.types import Bundle, GaussianSet, OffsetTexture, Residual
@@ -348,10 +348,10 @@ def test_reordering_carries_rig_and_residual_along() -> None:
         reorder(bundle, np.zeros(200, np.int64))
 
 
-def test_a_level_of_detail_keeps_the_first_rows_and_their_residual() -> None:
+def test_a_prefix_keeps_the_first_rows_and_their_residual() -> None:
     bundle = make_bundle(count=200)
     bundle = reorder(bundle, lod_order(bundle.gaussians))
-    part = level_of_detail(bundle, 50)
+    part = prefix(bundle, 50)
     assert part.gaussians.count == 50 == len(part.rig.skin_joints)
     assert (part.clips[0].residual.moving < 50).all() and len(part.clips[0].residual.moving) > 0
     growth = np.sort(part.gaussians.log_scales - bundle.gaussians.log_scales[:50], axis=1)
@@ -363,23 +363,40 @@ def test_a_level_of_detail_keeps_the_first_rows_and_their_residual() -> None:
     # Each of the two larger scales grows by the cube root of the ratio of areas.
     ratio = area(bundle.gaussians) / area(replace(part.gaussians, log_scales=bundle.gaussians.log_scales[:50]))
     assert growth[:, 2] == pytest.approx(np.log(ratio) / 3, abs=1e-4)
-    assert same(level_of_detail(bundle, 200), bundle)
+    assert same(prefix(bundle, 200), bundle)
 
 
-def test_a_prefix_looks_more_like_the_whole_than_as_many_at_random() -> None:
+def test_prefixes_and_levels_of_detail_look_more_like_the_whole_than_as_many_at_random() -> None:
     bundle, camera = yardstick_bundle(), yardstick_camera((96, 160))
     ordered = reorder(bundle, lod_order(bundle.gaussians))
     shuffled = reorder(bundle, np.random.default_rng(1).permutation(bundle.gaussians.count))
     whole = render(bundle.gaussians, camera).rgba
 
-    def decibels(some: Bundle, count: int) -> float:
-        part = level_of_detail(some, count).gaussians
-        return -10 * float(np.log10(((render(part, camera).rgba - whole) ** 2).mean()))
+    def decibels(part: Bundle) -> float:
+        return -10 * float(np.log10(((render(part.gaussians, camera).rgba - whole) ** 2).mean()))
 
     for count in (20_000, 10_000, 5_000):
         # Measured here 1.2 to 1.6 dB; on the built-in person and f01 1.0 to 1.5.
-        assert decibels(ordered, count) > decibels(shuffled, count) + 0.3
+        assert decibels(prefix(ordered, count)) > decibels(prefix(shuffled, count)) + 0.3
+        assert decibels(level_of_detail(ordered, count)) > decibels(prefix(ordered, count)) + 0.5
 
+
+def test_merging_keeps_colour_mass_and_labels_together() -> None:
+    """Eight Gaussians in two far clumps of two labels each become four: nothing joins another clump or label."""
+    bundle = make_bundle(count=8)
+    place = np.array([0, 0, 5, 5, 0, 0, 5, 5], np.float32)
+    labels = np.array([0, 2, 0, 2, 0, 2, 0, 2], np.uint8)
+    means = np.stack([place, np.zeros(8), np.arange(8) * 1e-3], axis=1).astype(np.float32)
+    g = replace(bundle.gaussians, means=means, labels=labels, log_scales=np.full((8, 3), -4.0, np.float32),
+                opacity_logits=np.zeros(8, np.float32))
+    part = level_of_detail(replace(bundle, gaussians=g), 4).gaussians
+    for row in range(4):
+        assert part.means[row] == pytest.approx((means[row] + means[row + 4]) / 2, abs=1e-6)
+        assert part.sh0[row] == pytest.approx((g.sh0[row] + g.sh0[row + 4]) / 2, abs=1e-5)
+    assert np.array_equal(part.labels, labels[:4])
+    whole = (projected_area(g.log_scales) * g.opacities).sum()
+    assert (projected_area(part.log_scales) * part.opacities).sum() == pytest.approx(whole, rel=0.02)
+    assert same(level_of_detail(bundle, 8), bundle)
 
 def test_texels_deflate_smaller_than_zlib_makes_them_by_default(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)

@@ -21,7 +21,7 @@ from runtime.bundle import read_bundle, write_bundle
 from runtime.cameras import orbit_camera
 from runtime.compositing import composite
 from runtime.errors import InputError
-from runtime.lod import level_of_detail
+from runtime.lod import prefix
 from runtime.player import Player
 from runtime.raster import render
 
@@ -111,7 +111,7 @@ def test_levels_of_detail_and_rigid_skinning_equal_the_cpu_renderers(page, folde
     page.wait_until("!window.old && window.player && !document.getElementById('bar').hidden")
     page.evaluate("player.pause()")
     for count in (1, 97, 700):
-        part = Player(level_of_detail(bundle, count))
+        part = Player(prefix(bundle, count))
         assert psnr(frame(page, 0.11, count=count), expected(part, 0.11)) >= 55, count
     whole = Player(bundle)
     rigid = frame(page, 0.11, residual=False)

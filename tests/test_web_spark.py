@@ -24,7 +24,7 @@ from runtime import framing, rotations
 from runtime.bundle import read_bundle
 from runtime.cameras import orbit_camera
 from runtime.compositing import composite
-from runtime.lod import level_of_detail
+from runtime.lod import prefix
 from runtime.player import Player
 from runtime.raster import render
 from runtime.skinning import joint_transforms
@@ -191,7 +191,7 @@ def test_levels_of_detail_and_opacity(site, basis):
     page, player = basis
     try:
         page.evaluate("person.count = 700; 0")
-        part = Player(level_of_detail(read_bundle(site[0] / "basis" / "avatar.ani3d"), 700))
+        part = Player(prefix(read_bundle(site[0] / "basis" / "avatar.ani3d"), 700))
         assert psnr(orbit(page, player, 0.11), expected(part, 0.11)) >= 50
         page.evaluate("person.opacity = 0; 0")
         assert psnr(orbit(page, player, 0.11), 128) > 48
