@@ -48,7 +48,8 @@ def play(paths: Sequence[Path | str], *, size: tuple[int, int] = (480, 832),
     except GlError as error:
         raise InputError(f"{error}; use --backend auto") from None
     except (pyglet.window.WindowException, pyglet.gl.ContextException) as error:
-        raise InputError(f"no window can be opened ({error}); {WITHOUT_WINDOW}") from None
+        raise InputError(f"no window can be opened ({str(error).rstrip('.')}): it needs a display with OpenGL 3.3; "
+                         f"{WITHOUT_WINDOW}") from None
     try:
         pyglet.app.run(interval=None)  # the window draws when something has changed
     finally:
