@@ -42,15 +42,18 @@ def play(paths: Sequence[Path | str], *, size: tuple[int, int] = (480, 832),
         raise InputError(f"the window needs pyglet and system fonts ({error}); pip install 'ani3d[view]', on Debian "
                          "also apt-get install libgl1 libfontconfig1 libfreetype6") from None
     except Exception as error:
-        raise InputError(f"no window can be opened ({error}); {WITHOUT_WINDOW}") from None
+        raise InputError(_refused(error)) from None
     try:
         window = ShowWindow(show, size, renderer=renderer)
     except GlError as error:
         raise InputError(f"{error}; use --backend auto") from None
     except (pyglet.window.WindowException, pyglet.gl.ContextException) as error:
-        raise InputError(f"no window can be opened ({str(error).rstrip('.')}): it needs a display with OpenGL 3.3; "
-                         f"{WITHOUT_WINDOW}") from None
+        raise InputError(_refused(error)) from None
     try:
         pyglet.app.run(interval=None)  # the window draws when something has changed
     finally:
         window.close()
+
+
+def _refused(error: Exception) -> str:
+    return f"no window can be opened ({str(error).rstrip('.')}): it needs a display with OpenGL 3.3; {WITHOUT_WINDOW}"
