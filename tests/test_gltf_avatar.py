@@ -18,6 +18,7 @@ from baker.avatars.options import AvatarOptions
 from baker.body import JOINT_NAMES, make_body
 from baker.cloth import ClothConfig, rigid_vertices, simulate
 from baker.gltf_file import open_gltf, read_nodes, world_matrices
+from baker.inspect_file import _one_sided
 from baker.motion_files import read_motion
 from baker.motions import MotionOptions, load_motion, load_motion_with_report
 from runtime import rotations, skinning
@@ -229,6 +230,15 @@ def test_the_mage_is_whole_and_plays_its_own_clips_and_a_dance() -> None:
     assert report is not None and report.limb_error_deg < 3.5 and report.slide_cm < 1 and motion.frames == 339
     with pytest.raises(InputError, match="has no part 'Hood'; it has Mage_ArmLeft"):
         load_avatar(str(MAGE), parts=("Hood",))
+
+
+def test_a_joint_out_of_place_is_named(boxes: tuple[Path, Avatar]) -> None:
+    _, avatar = boxes
+    assert _one_sided(avatar) == {}
+    rest = avatar.rig.T_world_joint_rest.copy()
+    rest[avatar.rig.joint_names.index("right_elbow"), 1, 3] -= 0.3
+    moved = replace(avatar, rig=replace(avatar.rig, T_world_joint_rest=rest))
+    assert _one_sided(moved)["warnings"] == ["joints far from where their left partners are: right_elbow (30 cm)"]
 
 
 def draco_glb(path: Path) -> Path:
