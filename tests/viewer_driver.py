@@ -77,10 +77,11 @@ def look(view: ShowWindow) -> np.ndarray:
 
     Drawn twice: a picture at lower resolution is followed by a sharp one when nothing moves.
     """
-    view.window.switch_to()
     for _ in range(2):
         view.window.dispatch_events()
         pyglet.clock.tick()
+        # Last, as pyglet's own loop does: a clock's tick may leave another window's context current.
+        view.window.switch_to()
         view.on_draw()
     image = pyglet.image.get_buffer_manager().get_color_buffer().get_image_data()
     pixels = np.frombuffer(image.get_data("RGB", -3 * image.width), np.uint8)
