@@ -78,9 +78,10 @@ def look(view: ShowWindow) -> np.ndarray:
     Drawn twice: a picture at lower resolution is followed by a sharp one when nothing moves.
     """
     for _ in range(2):
+        # Twice, as pyglet's own loop does: events draw, and a clock's tick may leave another window's context current.
+        view.window.switch_to()
         view.window.dispatch_events()
         pyglet.clock.tick()
-        # Last, as pyglet's own loop does: a clock's tick may leave another window's context current.
         view.window.switch_to()
         view.on_draw()
     image = pyglet.image.get_buffer_manager().get_color_buffer().get_image_data()
