@@ -32,9 +32,9 @@ truth's centres in 700 steps, the field misses a run by 1.0 cm and a twirl by 1.
 0.9 and 0.6 with one every frame.
 With time_samples 1 a run has 28.0/16.0/3.4 where 0.5 has 27.5/16.0/3.3, and a bake of a walk from the prior the same
 within 0.1 dB and 0.1 cm: nearer to the learnt views, hardly to the truth, so it stays 0.5.
-A residual of colour or of opacity, from a second field (walk, 300 steps; garment dB of unseen orbits / distance): from the
-truth 20.0/2.0 without, 20.4/2.3 with colour, 19.9/2.3 with opacity; from the prior 17.9/3.7, 18.8/4.2, 18.0/3.9. Paint
-stands in for motion: SSIM stays, cloth is farther off, and every frame would carry colours. Both are left out.
+A residual of colour or of opacity, from a second field (walk, 300 steps; garment dB of unseen orbits / distance): from
+the truth 20.0/2.0 without, 20.4/2.3 with colour, 19.9/2.3 with opacity; from the prior 17.9/3.7, 18.8/4.2, 18.0/3.9.
+Paint stands in for motion: SSIM stays, cloth is farther off, and every frame would carry colours. Both are left out.
 The embedded prior's own flow as such a pull does nothing for bakes from it: garment of unseen orbits on a walk 18.0 dB
 without, 17.8 and 17.6 at weights of 0.05 and 0.3; on a run 15.3 and 15.3. It explains 43, 34 and 4 % of the true
 displacement's square (walk, run, twirl), and what it does explain the pictures already tell.
