@@ -230,7 +230,7 @@ class _Pipeline:
         """Later stages read the avatar as stage 010 stored it, so that a resumed bake sees the same bits."""
         self.avatar_ = load_saved_avatar(folder / "avatar.npz")
         self.motion = load_saved_motion(folder / "motion.npz")
-        self.targets = root_targets(self.avatar_.rig, self.motion)
+        self.targets = root_targets(self.avatar_.rig, self.motion, figure=self.avatar_.gaussians.means)
         self.rigid: PoseAt = lru_cache(maxsize=400)(
             lambda t: pose_gaussians(self.avatar_.gaussians, self.avatar_.rig,
                                      skinning_matrices(self.avatar_.rig, self.motion, t)))

@@ -84,7 +84,8 @@ def make_case(index: int, *, frames: int, gaussians: int) -> Case:
 
 def orbit(case: Case, config: CoarseConfig, index: int, *, offset: float = 0.0) -> tuple[Camera, ...]:
     """The `index`-th diagonal trajectory round a case; its start moved by `offset` spacings."""
-    return diagonal(root_targets(case.avatar.rig, case.motion), turn=total_turn(config, case.motion),
+    targets = root_targets(case.avatar.rig, case.motion, figure=case.avatar.gaussians.means)
+    return diagonal(targets, turn=total_turn(config, case.motion),
                     start_azimuth=start_azimuths(config, offset=offset)[index], size=(config.width, config.height),
                     elevation=elevation(config, index))
 
@@ -140,7 +141,7 @@ def _videos(change: str, case: Case, base: BakeConfig, prior: VideoPrior | None)
     config, frames = base.coarse, case.motion.frames
     shots: list[tuple[tuple[Camera, ...], tuple[int, ...]]]
     if change == "bullet_time":
-        targets = root_targets(case.avatar.rig, case.motion)
+        targets = root_targets(case.avatar.rig, case.motion, figure=case.avatar.gaussians.means)
         held = [(2 * i + 1) * frames // (2 * config.trajectories) for i in range(config.trajectories)]
         shots = [(bullet_time(targets[moment], views=frames, size=(config.width, config.height),
                               elevation=elevation(config, i)), (moment,) * frames) for i, moment in enumerate(held)]

@@ -113,7 +113,7 @@ def reference_image(gaussians: GaussianSet, rig: Rig, *, size: tuple[int, int],
     """The figure in its rest pose from the front, as the coarse cameras frame it; `size` is (width, height)."""
     still = Motion(fps=30.0, root_translations=np.zeros((1, 3)),
                    quats_wxyz=np.tile([1.0, 0.0, 0.0, 0.0], (1, rig.joint_count, 1)))
-    camera = diagonal(root_targets(rig, still), start_azimuth=0.0, turn=0.0, size=size)
+    camera = diagonal(root_targets(rig, still, figure=gaussians.means), start_azimuth=0.0, turn=0.0, size=size)
     return render_video(lambda _: gaussians, camera, name="reference", background=background).rgb[0]
 
 

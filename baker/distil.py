@@ -69,7 +69,7 @@ def distil(source: ResidualField | Float[np.ndarray, "T M 9"], gaussians: Gaussi
     file_order = _file_order(gaussians, moving)
     fits = {name: _GroupFit(offsets[..., columns], file_order) for name, columns in GROUPS.items()}
     views = [(frame, camera, _view(gaussians, rig, motion, frame, camera, moving, offsets[frame]))
-             for frame, camera in check_views(rig, motion, config)]
+             for frame, camera in check_views(gaussians, rig, motion, config)]
 
     def worst_psnr(residual: Residual, groups: tuple[str, ...]) -> float:
         """Of the checked views, with only `groups` distilled."""
@@ -102,9 +102,10 @@ def _file_order(gaussians: GaussianSet, moving: np.ndarray) -> np.ndarray:
     return np.argsort(place[moving])
 
 
-def check_views(rig: Rig, motion: Motion, config: DistilConfig) -> list[tuple[int, Camera]]:
+def check_views(gaussians: GaussianSet, rig: Rig, motion: Motion,
+                config: DistilConfig) -> list[tuple[int, Camera]]:
     """Frames spread over the clip, each from another azimuth (the golden angle apart)."""
-    targets = root_targets(rig, motion)
+    targets = root_targets(rig, motion, figure=gaussians.means)
     frames = np.unique(np.linspace(0, motion.frames - 1, config.views).round().astype(int)).tolist()
     golden = math.pi * (3 - math.sqrt(5))
     return [(frame, orbit_camera(targets[frame], azimuth=i * golden, elevation=math.radians(10.0),

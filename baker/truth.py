@@ -78,8 +78,9 @@ def write_truth(avatar: Avatar, motion: Motion, output: Path, *, config: TruthCo
             return pose_gaussians(avatar.gaussians, avatar.rig, skinning_matrices(avatar.rig, motion, frame))
 
         (folder / "videos").mkdir()
+        targets = root_targets(avatar.rig, motion, figure=avatar.gaussians.means)
         for k in range(config.trajectories):
-            cameras = diagonal(root_targets(avatar.rig, motion), start_azimuth=2 * math.pi * k / config.trajectories,
+            cameras = diagonal(targets, start_azimuth=2 * math.pi * k / config.trajectories,
                                turn=math.radians(config.turn_degrees), size=(config.width, config.height))
             for name, pose_at in (("truth", simulated.posed), ("rigid", rigid)):
                 _video(folder / "videos", f"orbit{k}_{name}", pose_at, cameras, motion.fps, config)

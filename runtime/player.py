@@ -33,7 +33,7 @@ class Player:
         self.clip = bundle.clips[clip]
         self.clip_index = clip
         self._figure = Figure(bundle)
-        self._targets = root_targets(bundle.rig, self.clip.motion)
+        self._targets = root_targets(bundle.rig, self.clip.motion, figure=bundle.gaussians.means)
 
     @property
     def fps(self) -> float:

@@ -97,3 +97,12 @@ def test_targets_are_the_normalised_gaussian_average_of_the_roots(frames: int) -
 
 def test_a_clip_of_an_hour_is_framed_in_a_moment() -> None:
     assert root_targets(*walk(np.zeros((100_000, 3)))).shape == (100_000, 3)
+
+
+def test_a_figure_with_low_hips_is_looked_at_in_its_middle_and_a_person_below_the_hips():
+    rig, motion = walk(np.zeros((4, 3)))
+    root = float(rig.T_world_joint_rest[0, 1, 3])
+    person = np.array([[0, root - 0.95, 0], [0, root + 0.85, 0]], np.float32)
+    toy = np.array([[0, root - 0.25, 0], [0, root + 1.45, 0]], np.float32)
+    np.testing.assert_array_equal(root_targets(rig, motion, figure=person), root_targets(rig, motion))
+    assert root_targets(rig, motion, figure=toy)[:, 1] == pytest.approx(root + 0.6, abs=1e-6)

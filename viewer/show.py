@@ -68,7 +68,8 @@ class Show:
         first = len(self.bundles)
         self.bundles = [*self.bundles, *bundles]
         self.actors += [Actor(bundle) for bundle in bundles]
-        self._targets += [[root_targets(bundle.rig, clip.motion) for clip in bundle.clips] for bundle in bundles]
+        self._targets += [[root_targets(bundle.rig, clip.motion, figure=bundle.gaussians.means)
+                           for clip in bundle.clips] for bundle in bundles]
         self.shown = min(first, len(self.bundles) - 1)
 
     # Time.
