@@ -41,8 +41,8 @@ class PersonalConfig:
     steps: int = 300
     """Optimiser steps. May be raised or lowered between runs of one fine-tuning."""
     learning_rate: float = 5e-5
-    """What the training ends with. At 2e-4, f01's long skirt on a walk held out became 0.1 dB worse in 40 steps, 0.2 in
-    80; at this 0.1 dB better in 30, 0.3 in 60."""
+    """What the training ends with. One run at 2e-4 (with half the clips, too) made f01's long skirt on a walk held out
+    0.1 dB worse in 40 steps, 0.2 in 80; one at this made it 0.1 dB better in 30, 0.3 in 60."""
     variations: int = 2
     """Variations of each procedural motion; a file has one."""
     seconds: float = 3.0
