@@ -17,8 +17,10 @@ ELEVATION = math.radians(10.0)
 """Camera elevation [rad]."""
 
 
-SEEN = 0.94 * DISTANCE * math.tan(FOV_Y / 2)
-"""A standing figure should reach at most this far above and below what the camera looks at [m]."""
+SEEN_SHARE = 0.94
+"""A standing figure should take at most this share of the picture's half above and below what the camera looks at."""
+SEEN = SEEN_SHARE * DISTANCE * math.tan(FOV_Y / 2)
+"""The same at the figure's place [m]."""
 BELOW_ROOT = 0.10
 """A person's middle lies this far below the hips [m]."""
 

@@ -11,9 +11,10 @@ export const QUAT_ONE = 32767;
  * largest alpha of one contribution, reach of the affine approximation outside the image [image sizes]. */
 export const SPLAT = {NEAR: 0.01, EPS_2D: 0.3, ALPHA_MIN: 1 / 255, ALPHA_MAX: 0.999, GUARD: 0.15};
 
-/** The camera that follows a figure (runtime/framing.py): field of view [rad], distance [m], elevation [rad]. */
+/** The camera that follows a figure (runtime/framing.py): field of view [rad], distance [m], elevation [rad],
+ * smoothing [s], a person's middle below the hips [m], share of the picture's half that a standing figure may take. */
 export const FRAMING = {FOV_Y: 40 * Math.PI / 180, DISTANCE: 3.2, ELEVATION: 10 * Math.PI / 180, SMOOTHING: 0.25,
-  BELOW_ROOT: 0.10};
+  BELOW_ROOT: 0.10, SEEN_SHARE: 0.94};
 
 /** Limits of a bundle (runtime/archive.py, bundle_blocks.py). */
 export const LIMITS = {ENTRIES: 1024, ENTRY_BYTES: 2 ** 30, TOTAL_BYTES: 2 ** 31, FREE_BYTES: 64 * 2 ** 20, RATIO: 100,

@@ -87,13 +87,14 @@ function steps(texture, before, after, weight) {
 }
 
 /** What a camera that follows the figure looks at, per frame [T 3]: the smoothed root, at its median height. */
-export function rootTargets(rig, clip) {
+export function rootTargets(rig, clip, means) {
   const sigma = Math.max(FRAMING.SMOOTHING * clip.fps, 1e-3);
   const radius = Math.min(Math.ceil(6 * sigma), clip.frames);
   const targets = new Float64Array(3 * clip.frames);
   const heights = Float64Array.from({length: clip.frames}, (_, t) => rig.rest[7] + clip.roots[3 * t + 1]).sort();
   const middle = (clip.frames - 1) / 2;
   const median = (heights[Math.floor(middle)] + heights[Math.ceil(middle)]) / 2;
+  const height = median + middleOf(rig, means);
   for (let t = 0; t < clip.frames; t++) {
     let total = 0;
     for (let s = Math.max(t - radius, 0); s <= Math.min(t + radius, clip.frames - 1); s++) {
@@ -102,9 +103,21 @@ export function rootTargets(rig, clip) {
       for (const c of [0, 2]) targets[3 * t + c] += weight * (rig.rest[4 * c + 3] + clip.roots[3 * s + c]);
     }
     for (const c of [0, 2]) targets[3 * t + c] /= total;
-    targets[3 * t + 1] = median - FRAMING.BELOW_ROOT;
+    targets[3 * t + 1] = height;
   }
   return targets;
+}
+
+/** Height of what is looked at above the root joint [m], as runtime/framing.py has it. */
+function middleOf(rig, means) {
+  let [low, high] = [Infinity, -Infinity];
+  for (let i = 1; i < means.length; i += 3) {
+    low = Math.min(low, means[i] - rig.rest[7]);
+    high = Math.max(high, means[i] - rig.rest[7]);
+  }
+  const seen = FRAMING.SEEN_SHARE * FRAMING.DISTANCE * Math.tan(FRAMING.FOV_Y / 2);
+  const fits = low >= -FRAMING.BELOW_ROOT - seen && high <= seen - FRAMING.BELOW_ROOT;
+  return fits ? -FRAMING.BELOW_ROOT : (low + high) / 2;
 }
 
 /** A third of the log of what the first n Gaussians' areas must grow by to cover what all did, for n = 0..N. */

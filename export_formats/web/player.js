@@ -70,7 +70,7 @@ export class Player {
   setClip(index) {
     this.clip = this.bundle.clips[index];
     this.time = 0;
-    this._targets = rootTargets(this.bundle.rig, this.clip);
+    this._targets = rootTargets(this.bundle.rig, this.clip, this.bundle.gaussians.means);
     this.renderer.setClip(this.clip);
     const {mean, texels} = this.clip.groups.d_means;
     this.worker.postMessage({clip: {moving: this.clip.moving, mean, texels}});
