@@ -135,8 +135,9 @@ def test_two_processes_average_their_gradients(model, clips, tmp_path):
                 ("lora_rank", "lora_alpha", "learning_rate", "warm_up", "width", "height", "frames")]
     done = subprocess.run(
         [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
-         "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--num_cpu_threads_per_process", "1", "-m", "ani3d",
-         "prior", "train", "--backend", "wan-fun-control", "--prior-path", str(model), "--clips", str(clips), "-o",
+         "--num_machines", "1", "--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no",
+         "--num_cpu_threads_per_process", "1", "-m", "ani3d", "prior", "train", "--backend", "wan-fun-control",
+         "--prior-path", str(model), "--clips", str(clips), "-o",
          str(tmp_path / "pair"), "--set=steps=2", *settings],
         cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -40,4 +40,4 @@ class OnnxDecoder:
 
     def __call__(self, features: Float32[np.ndarray, " P"]) -> Float32[np.ndarray, " K"]:
         """Coefficients of a pose window."""
-        return self._session.run(None, {"features": features[None]})[0][0]
+        return np.asarray(self._session.run(None, {"features": features[None]})[0])[0]

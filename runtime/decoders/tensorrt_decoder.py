@@ -33,7 +33,7 @@ class TensorRtDecoder:
     def __init__(self, residual: PoseResidual) -> None:
         """Raises `InputError` where TensorRT or a card is missing."""
         try:
-            import tensorrt
+            import tensorrt  # pyright: ignore[reportMissingImports]
         except ImportError:
             raise InputError("the tensorrt decoder needs tensorrt and an NVIDIA card: pip install 'ani3d[gpu]'; "
                              "use the onnx or numpy decoder") from None
