@@ -16,8 +16,9 @@ from numba import config
 from torch import Tensor
 
 from baker import posing, ssim
-from baker.field import FieldConfig, ResidualField, one_thread
+from baker.field import ResidualField, one_thread
 from baker.losses import l1
+from baker.optimise_config import FieldConfig
 from baker.rasterisers import Rasteriser, load
 from runtime.bench import (
     YARDSTICK_COUNT,

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, TypeVar
 
-from baker.distil import DistilConfig
+from baker.distil_config import DistilConfig
 from baker.optimise_config import OptimiseConfig
-from baker.restore import RestoreConfig
+from baker.restore_config import RestoreConfig
 from runtime.errors import InputError
 
 T = TypeVar("T")

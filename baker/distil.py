@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.linalg import eigh
 
+from baker.distil_config import DistilConfig
 from baker.distil_kernels import LARGEST_COUNTED, settle
 from baker.field import ResidualField
 from baker.trajectories import DISTANCE, FOV_Y, root_targets
@@ -28,28 +29,6 @@ GROUPS = {"d_means": slice(0, 3), "d_rotations": slice(3, 6), "d_log_scales": sl
 """Columns of each group in sampled offsets [T M 9]."""
 LOSSLESS_DB = 120.0
 """Stands for an infinite PSNR, which JSON cannot hold."""
-
-
-@dataclass(frozen=True)
-class DistilConfig:
-    """What the stored residual must keep (DESIGN §7)."""
-
-    position_mm: float = 0.5
-    """Bound on the 99th percentile of the position error [mm]."""
-    rotation_degrees: float = 3.0
-    """Bound on the 99th percentile of the rotation error [deg]: at the edge of a Gaussian of 1 cm that is 0.5 mm, the
-    position's own bound. On f01's long skirt as simulated 3 degrees take 34.1 KB a frame for 56.1 dB, 1 degree 41.7 KB
-    for 56.5 dB."""
-    log_scale: float = 0.05
-    """Bound on the 99th percentile of the error of a log scale vector: five percent of a Gaussian's size."""
-    psnr_db: float = 45.0
-    """Least PSNR of every checked view against the undistilled render [dB]."""
-    views: int = 6
-    """Views checked, spread over the clip and around the figure."""
-    width: int = 240
-    """Width of a checked view [px]."""
-    height: int = 416
-    """Height of a checked view [px]."""
 
 
 def distil(source: ResidualField | Float[np.ndarray, "T M 9"], gaussians: GaussianSet, rig: Rig, motion: Motion,

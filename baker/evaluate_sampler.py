@@ -31,7 +31,8 @@ from baker.prior_metrics import (
 )
 from baker.prior_validation import conditions_of, strip
 from baker.priors import VideoPrior, load_prior
-from baker.sampling import SamplingConfig, Velocity, sample
+from baker.restore_config import SamplingConfig
+from baker.sampling import Velocity, sample
 from baker.sampling_rivals import RIVALS, Schedule
 
 UNSEEN_SEED = 900

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -23,33 +23,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from baker._field_evaluation import FixedPoints, Moment, evaluate
+from baker.optimise_config import FieldConfig
 from runtime.errors import InputError
 
 SPACE_AXES = ((0, 1), (0, 2), (1, 2))
 """Axes of the planes xy, xz, yz; the first is the row."""
-
-
-@dataclass(frozen=True)
-class FieldConfig:
-    """Shape and scale of the field. The search behind the values is told in `baker/optimise_config.py`."""
-
-    base: int = 8
-    """Cells along each axis at the first level. The paper's D.2 has 64; fitted straight to a simulated skirt of 90
-    frames, 16 leaves as little error as 32 (6.5 and 6.1 mm) at half the cost."""
-    levels: int = 3
-    """Levels, each with twice the cells of the one before (paper D.2)."""
-    features: int = 16
-    """Features of a plane at each level (4DGaussians: 16 or 32)."""
-    time_samples: float = 0.5
-    """Samples of the time axis per frame; 4DGaussians takes half the number of frames."""
-    width: int = 64
-    """Width of the decoder's hidden layers (4DGaussians: 64)."""
-    mean_scale: float = 0.1
-    """Metres per unit of decoder output."""
-    rotation_scale: float = 0.3
-    """Radians per unit of decoder output."""
-    log_scale_scale: float = 0.3
-    """Log scale per unit of decoder output."""
 
 
 class ResidualField(nn.Module):

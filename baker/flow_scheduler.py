@@ -19,7 +19,8 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
 
-from baker.sampling import guided_step, shifted_sigmas, step_noise
+from baker.restore_config import shifted_sigmas
+from baker.sampling import guided_step, step_noise
 
 TRAIN_STEPS = 1000
 """Timesteps are 1000 sigma, as flow models expect."""

@@ -33,7 +33,7 @@ from baker.priors.embedded import (
     low_precision,
     save_weights,
 )
-from baker.sampling import SamplingConfig
+from baker.restore_config import SamplingConfig
 from runtime.errors import InputError
 
 SHIFT = 5.0

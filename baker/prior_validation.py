@@ -18,8 +18,8 @@ from baker.conditions import Conditions
 from baker.prior_data import COARSE, GARMENT, POSE, PRESERVED, TRUTH
 from baker.prior_metrics import psnr, squared_error, ssim
 from baker.priors.embedded import EmbeddedPrior
-from baker.restore import RestoreConfig, restore
-from baker.sampling import SamplingConfig
+from baker.restore import restore
+from baker.restore_config import RestoreConfig, SamplingConfig
 
 FEW_STEPS = SamplingConfig(steps=1, gamma=0.0)
 """The sampler of a validation during training: one step, which measures best and is quickest."""

@@ -6,7 +6,6 @@ Letters as in `runtime/__init__.py`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -14,29 +13,8 @@ from scipy.ndimage import minimum_filter
 
 from baker.conditions import Conditions
 from baker.priors import VideoPrior
-from baker.sampling import SamplingConfig, sample
-
-
-@dataclass(frozen=True)
-class RestoreConfig:
-    """How a coarse video is restored."""
-
-    sampling: SamplingConfig = field(default_factory=lambda: SamplingConfig(steps=1, gamma=0.0))
-    """The sampler's settings. The default is what measures best with the embedded prior, one step without fresh
-    noise (weights/model_card.md); `SamplingConfig()` is the paper's."""
-    overlap: int = 9
-    """Frames that neighbouring windows share at least; they are cross-faded over them."""
-    keep_preserved: bool = False
-    """Put the coarse pixels back where the mask is at least `keep_level` after erosion by `keep_erosion`: exact there,
-    at the price of a seam. Off: the whole picture is the prior's."""
-    keep_level: float = 0.98
-    """Preserved coverage in [0, 1] from which coarse pixels are kept."""
-    keep_erosion: int = 2
-    """Radius of that erosion [px]."""
-
-    def __post_init__(self) -> None:
-        if self.overlap < 1:
-            raise ValueError(f"overlap is {self.overlap}; windows must share at least one frame")
+from baker.restore_config import RestoreConfig, SamplingConfig
+from baker.sampling import sample
 
 
 def restore(prior: VideoPrior, conditions: Conditions, *, config: RestoreConfig, seed: int,

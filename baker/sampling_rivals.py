@@ -16,7 +16,8 @@ from typing import Literal, Protocol, get_args
 import torch
 from torch import Tensor
 
-from baker.sampling import SamplingConfig, Velocity, sample, shifted_sigmas, step_noise
+from baker.restore_config import SamplingConfig, shifted_sigmas
+from baker.sampling import Velocity, sample, step_noise
 
 RivalName = Literal["sdedit-fm", "flowedit", "mcs", "hfs-sdedit", "nc-sdedit"]
 """The rivals that can be run by name."""

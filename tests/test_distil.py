@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from baker.distil import GROUPS, DistilConfig, _GroupFit, _rounded, deflated_bytes, distil, quantise, texture_bytes
+from baker.distil import GROUPS, _GroupFit, _rounded, deflated_bytes, distil, quantise, texture_bytes
+from baker.distil_config import DistilConfig
 from runtime import rotations
 from runtime.offsets import decode, residual_at
 from runtime.types import GaussianSet, Label, Motion, Rig

@@ -7,7 +7,8 @@ import pytest
 import torch
 from numba import config
 
-from baker.field import FieldConfig, ResidualField
+from baker.field import ResidualField
+from baker.optimise_config import FieldConfig
 from runtime.errors import InputError
 
 SMALL = FieldConfig(base=8, levels=2, features=4, width=16)

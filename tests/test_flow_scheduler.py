@@ -11,7 +11,8 @@ import torch
 from diffusers import AutoencoderKLWan, WanPipeline, WanTransformer3DModel, WanVideoToVideoPipeline
 
 from baker.flow_scheduler import SelfGuidedFlowScheduler
-from baker.sampling import SamplingConfig, guided_step, sample, step_noise
+from baker.restore_config import SamplingConfig
+from baker.sampling import guided_step, sample, step_noise
 
 SHAPE = (1, 4, 2, 4, 6)
 """[B C t h w]."""

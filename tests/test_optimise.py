@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from baker import optimise as module
-from baker.field import FieldConfig, ResidualField
+from baker.field import ResidualField
 from baker.optimise import CHECKPOINT, Learned, optimise, pose_with_field
-from baker.optimise_config import OptimiseConfig
+from baker.optimise_config import FieldConfig, OptimiseConfig
 from baker.posed_scene import ClothPairs
 from baker.supervision import CPU, Shot, Subject, Supervision, Update
 from baker.trajectories import diagonal, root_targets

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from sample_bundle import make_bundle
 
-from baker.distil import DistilConfig, distil
+from baker.distil import distil
+from baker.distil_config import DistilConfig
 from baker.residual_mlp import MlpConfig, carrying_joints, drive, train, window_features, with_driven_clip
 from runtime import rotations, stage_reference
 from runtime.actor import Actor

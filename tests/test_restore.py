@@ -15,8 +15,8 @@ from torch import Tensor
 from baker.conditions import Conditions
 from baker.priors import VideoPrior
 from baker.priors.codec import pool_mask
-from baker.restore import RestoreConfig, fade, restore, window_starts
-from baker.sampling import SamplingConfig
+from baker.restore import fade, restore, window_starts
+from baker.restore_config import RestoreConfig, SamplingConfig
 
 
 @dataclass(frozen=True)

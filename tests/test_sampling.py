@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from baker.sampling import SamplingConfig, sample, shifted_sigmas, step_noise
+from baker.restore_config import SamplingConfig, shifted_sigmas
+from baker.sampling import sample, step_noise
 
 
 def test_schedule_matches_the_released_code_at_18_steps() -> None:

@@ -8,7 +8,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from baker.sampling import SamplingConfig, sample, step_noise
+from baker.restore_config import SamplingConfig
+from baker.sampling import sample, step_noise
 from baker.sampling_rivals import (
     RIVALS,
     RivalName,

@@ -17,8 +17,8 @@ from baker.priors import load_prior
 from baker.priors.wan_fun_control import WanFunPrior
 from baker.priors.wan_parts import DeviceSlot, WanOptions, latent_mask
 from baker.priors.wan_vace import WanVacePrior
-from baker.restore import RestoreConfig, restore
-from baker.sampling import SamplingConfig
+from baker.restore import restore
+from baker.restore_config import RestoreConfig, SamplingConfig
 from runtime.errors import InputError
 from tests.test_wan_fun_model import original_shapes, random_tensors
 from tests.tiny_images import random_conditions, random_video
