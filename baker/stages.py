@@ -104,8 +104,12 @@ def run_stage(bake: Path, name: str, *, config: Any, inputs: Sequence[StageResul
     if record is not None and record["fingerprint"] == fingerprint:
         return StageResult(final, fingerprint, True, record["seconds"], record["metrics"])
 
-    # 1. Continue a part folder of the same fingerprint, drop any other.
+    # 1. A part folder of the same fingerprint is completed, or continued; any other is dropped.
     marker = part / "fingerprint"
+    record = read_record(part)
+    if record is not None and record["fingerprint"] == fingerprint:
+        _complete(part, final)
+        return StageResult(final, fingerprint, False, record["seconds"], record["metrics"])
     if part.exists() and (not marker.exists() or marker.read_text() != fingerprint):
         shutil.rmtree(part)
     part.mkdir(exist_ok=True)
@@ -125,12 +129,19 @@ def run_stage(bake: Path, name: str, *, config: Any, inputs: Sequence[StageResul
     write_text_atomic(part / "stage.json", json.dumps({
         "stage": name, "fingerprint": fingerprint, "seconds": round(seconds, 3), "device": device,
         "peak_memory_mib": peak_memory_mib(), "metrics": metrics}, indent=1, sort_keys=True))
-    for leftover in (marker, clock):
-        leftover.unlink()
+    _complete(part, final)
+    return StageResult(final, fingerprint, False, seconds, metrics)
+
+
+def _complete(part: Path, final: Path) -> None:
+    """Put a part folder that has its record in the place of the finished one; may be repeated after a kill."""
+    for leftover in ("fingerprint", "seconds"):
+        (part / leftover).unlink(missing_ok=True)
     if final.exists():
+        # Without its record first: a folder that is half gone must not look whole to a run with its old settings.
+        (final / "stage.json").unlink(missing_ok=True)
         shutil.rmtree(final)
     os.replace(part, final)
-    return StageResult(final, fingerprint, False, seconds, metrics)
 
 
 def read_record(stage: Path) -> dict[str, Any] | None:

@@ -68,6 +68,44 @@ def test_part_folder_of_another_config_is_dropped(tmp_path):
     assert result.metrics == {"stale": False}
 
 
+def test_a_finished_folder_that_was_being_removed_is_never_taken_for_whole(tmp_path, monkeypatch):
+    def pipeline(value: int) -> str:
+        done = stages.run_stage(tmp_path, "010_a", config={"x": value}, inputs=[],
+                                work=lambda part: (part / "out.txt").write_text(str(value)) and {})
+        return (done.path / "out.txt").read_text()
+
+    def killed_half_way(folder: Path) -> None:
+        (folder / "out.txt").unlink()
+        raise KeyboardInterrupt
+
+    pipeline(1)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(stages.shutil, "rmtree", killed_half_way)
+        pipeline(2)
+    assert pipeline(1) == "1"
+    assert pipeline(2) == "2"
+
+
+def test_a_stage_killed_between_its_record_and_its_renaming_is_not_worked_again(tmp_path, monkeypatch):
+    log: list[str] = []
+
+    def pipeline() -> stages.StageResult:
+        return stages.run_stage(tmp_path, "010_a", config={}, inputs=[], work=count_work(log, "a"))
+
+    def killed(*paths: Path) -> None:
+        if Path(paths[1]).name == "010_a":
+            raise KeyboardInterrupt
+        rename(*paths)
+
+    rename = os.replace
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(stages.os, "replace", killed)
+        pipeline()
+    done = pipeline()
+    assert log == ["a"] and done.metrics == {"size_bytes": 1} and (done.path / "out.txt").read_text() == "a"
+    assert {p.name for p in done.path.iterdir()} == {"out.txt", "stage.json"}
+
+
 def test_kill_during_a_stage_loses_only_that_stage(tmp_path):
     code = ("import os, signal, sys; from pathlib import Path; from baker import stages\n"
             "bake = Path(sys.argv[1])\n"
