@@ -41,7 +41,7 @@ test: setup system outside
 
 check: setup system outside
 	$(BIN)/ruff check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python -m pytest
 
 # The committed three.js module of the web export, after a change in export_formats/web.

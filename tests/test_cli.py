@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import ani3d
+from baker.config import PRESETS, preset, show
 
 ROOT = Path(__file__).resolve().parent.parent
 JOINTS = 55
@@ -145,7 +146,8 @@ def test_bad_use_exits_with_two():
 
 
 def test_every_command_has_a_manual(capsys):
-    for command in ("demo", "bake", "status", "play", "render", "drive", "inspect", "prior", "bench"):
+    for command in ("demo", "bake", "status", "drive", "play", "render", "inspect", "convert", "export", "prior",
+                    "truth", "evaluate", "bench"):
         with pytest.raises(SystemExit) as stop:
             ani3d.main([command, "--help"])
         assert stop.value.code == 0 and command in capsys.readouterr().out
@@ -157,6 +159,28 @@ def test_settings_are_shown_and_changed_by_set(tmp_path, capsys):
     assert ani3d.main(argv) == 0
     assert "coarse.trajectories = 2" in capsys.readouterr().out
     assert not (tmp_path / "x.bake").exists()
+
+
+def test_manual_of_bake_tells_the_presets_apart(capsys):
+    with pytest.raises(SystemExit):
+        ani3d.main(["bake", "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    columns = {line.split()[0]: line.split()[1:] for line in lines[lines.index(next(
+        line for line in lines if line.startswith("PRESET"))):] if len(line.split()) == 4}
+    assert columns.pop("PRESET") == list(PRESETS)
+    presets = [dict(line.split(" = ") for line in show(preset(name)).splitlines()) for name in PRESETS]
+    assert columns == {name: [p[name] for p in presets] for name in columns}
+    differ = {name for name in presets[0] if len({p[name] for p in presets}) > 1}
+    assert differ <= set(columns) and {"optimise.iterations", "coarse.width"} <= differ
+
+
+def test_a_foreign_prior_is_sampled_as_in_the_paper(tmp_path, capsys):
+    argv = ["bake", "builtin", "walk", "-o", str(tmp_path / "x.bake"), "--show-settings", "--preset", "paper"]
+    assert ani3d.main([*argv, "--prior", "wan-fun-control"]) == 0
+    shown = capsys.readouterr().out
+    assert "restore.sampling.steps = 18\n" in shown and "restore.sampling.gamma = 'sigma'\n" in shown
+    assert ani3d.main(argv) == 0
+    assert "restore.sampling.steps = 1\n" in capsys.readouterr().out
 
 
 def test_installed_command_runs():
