@@ -12,6 +12,7 @@ import re
 import struct
 import zipfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 from runtime.errors import InputError
@@ -29,7 +30,8 @@ MAX_RATIO = 100
 NAME = re.compile(r"[a-z0-9_]{1,40}(/[a-z0-9_]{1,40}){0,3}\.[a-z0-9]{1,8}")
 """Entry names: relative, lower case, `/` between folders."""
 
-_LOCAL_HEADER_BYTES = 30
+_LOCAL_HEADER = struct.Struct("<4s5H3L2H")
+"""Signature, version, flags, method, time, date, crc, stored and inflated bytes, bytes of the name and of the extra."""
 _ZIP_VERSION, _UNIX, _FIRST_OF_1980, _MEM_LEVEL = 20, 3, 33, 6
 _END_RECORD = struct.Struct("<4s4H2LH")
 _DEFECTS = (zipfile.BadZipFile, zlib.error, EOFError, struct.error, ValueError, NotImplementedError,
@@ -39,6 +41,17 @@ _DEFECTS = (zipfile.BadZipFile, zlib.error, EOFError, struct.error, ValueError, 
 
 def write_archive(path: Path, entries: dict[str, bytes]) -> dict[str, int]:
     """Write `entries` in their order, atomically; returns the stored bytes of each.
+
+    Raises `InputError` for what `Archive` would refuse to read, and where `path` cannot be written.
+    """
+    content, stored = pack_archive(entries)
+    _check_sizes(path, {name: len(entry) for name, entry in entries.items()}, file_bytes=len(content))
+    write_atomically(path, content)
+    return stored
+
+
+def pack_archive(entries: dict[str, bytes]) -> tuple[bytes, dict[str, int]]:
+    """The archive's bytes, whatever its size, and the stored bytes of each entry.
 
     Equal entries give equal bytes (with one version of zlib): timestamps and attributes are fixed, and an entry
     is deflated where that makes it smaller.
@@ -56,8 +69,7 @@ def write_archive(path: Path, entries: dict[str, bytes]) -> dict[str, int]:
         body += b"PK\x03\x04" + common + name.encode("ascii") + data
         stored[name] = len(data)
     end = _END_RECORD.pack(b"PK\x05\x06", 0, 0, len(entries), len(entries), len(directory), len(body), 0)
-    write_atomically(path, bytes(body + directory) + end)
-    return stored
+    return bytes(body + directory) + end, stored
 
 
 def deflate(content: bytes, level: int = 9) -> bytes:
@@ -77,6 +89,7 @@ def deflate(content: bytes, level: int = 9) -> bytes:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace `path` by `content`, or leave it as it was; raises `InputError` where it cannot be written."""
+    check_name(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.write_bytes(content)
@@ -84,7 +97,14 @@ def write_atomically(path: Path, content: bytes) -> None:
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from None
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # moved, or its folder is none: the error above says it
+            part.unlink()
+
+
+def check_name(path: Path) -> None:
+    """Raise `InputError` for a path that ends without a name, as `.` does: nothing can appear beside it."""
+    if not path.name:
+        raise InputError(f"{path}: is a folder; give the name of what to write, in it or elsewhere")
 
 
 class Archive:
@@ -151,8 +171,6 @@ def _check_structure(path: Path, content: bytes, archive: zipfile.ZipFile) -> No
     infos = archive.infolist()
     if counts != [0, 0, len(infos), len(infos)]:
         raise InputError(f"{path}: its end counts {counts[3]} entries, there are {len(infos)}")
-    if len(infos) > MAX_ENTRIES:
-        raise InputError(f"{path}: {len(infos)} entries, at most {MAX_ENTRIES} are read")
     names = [info.filename for info in infos]
     if len(set(names)) != len(names):
         raise InputError(f"{path}: two entries have the same name")
@@ -162,16 +180,31 @@ def _check_structure(path: Path, content: bytes, archive: zipfile.ZipFile) -> No
             raise InputError(f"{path}: an entry's name is not allowed: {info.orig_filename[:80]!r}")
         if info.flag_bits or info.extra or info.comment or info.compress_type not in (0, 8):
             raise InputError(f"{path}/{info.filename}: uses a zip feature that bundles do not")
-        if info.file_size > MAX_ENTRY_BYTES:
-            raise InputError(f"{path}/{info.filename}: {info.file_size} bytes, at most {MAX_ENTRY_BYTES} are read")
-        if info.header_offset != position:
+        if info.header_offset != position or not _same_local_header(content, position, info):
             raise InputError(f"{path}/{info.filename}: is not where the file's directory should have it")
-        position += _LOCAL_HEADER_BYTES + len(info.filename) + info.compress_size
+        position += _LOCAL_HEADER.size + len(info.filename) + info.compress_size
     if position != directory_start or directory_start + directory_bytes + _END_RECORD.size != len(content):
         raise InputError(f"{path}: has bytes that belong to no entry")
-    total = sum(info.file_size for info in infos)
-    if total > min(MAX_TOTAL_BYTES, FREE_BYTES + MAX_RATIO * len(content)):
-        raise InputError(f"{path}: would inflate from {len(content)} to {total} bytes; refused")
+    _check_sizes(path, {info.filename: info.file_size for info in infos}, file_bytes=len(content))
+
+
+def _same_local_header(content: bytes, start: int, info: zipfile.ZipInfo) -> bool:
+    """Whether the header before an entry's bytes says what the directory does, so that no reader finds other bytes."""
+    signature, _, flags, method, _, _, *sizes = _LOCAL_HEADER.unpack_from(content, start)
+    return (signature, flags, method) == (b"PK\x03\x04", 0, info.compress_type) and sizes == [
+        info.CRC, info.compress_size, info.file_size, len(info.filename), 0]
+
+
+def _check_sizes(path: Path, sizes: dict[str, int], *, file_bytes: int) -> None:
+    """Raise unless entries of these inflated sizes, in a file of `file_bytes`, are within the limits."""
+    if len(sizes) > MAX_ENTRIES:
+        raise InputError(f"{path}: {len(sizes)} entries, at most {MAX_ENTRIES} are read")
+    for name, size in sizes.items():
+        if size > MAX_ENTRY_BYTES:
+            raise InputError(f"{path}/{name}: {size} bytes, at most {MAX_ENTRY_BYTES} are read")
+    total = sum(sizes.values())
+    if file_bytes > MAX_TOTAL_BYTES or total > min(MAX_TOTAL_BYTES, FREE_BYTES + MAX_RATIO * file_bytes):
+        raise InputError(f"{path}: would inflate from {file_bytes} to {total} bytes; refused")
 
 
 def _reason(error: Exception) -> str:

@@ -129,7 +129,7 @@ def rewrite(source: Path, target: Path, *, manifest: dict | None = None,
         entries = {info.filename: old.read(info) for info in old.infolist()}
     if manifest is not None:
         entries["manifest.json"] = json.dumps(manifest).encode()
-    archive.write_archive(target, entries | (blocks or {}))
+    target.write_bytes(archive.pack_archive(entries | (blocks or {}))[0])
 
 
 @pytest.fixture
@@ -253,6 +253,33 @@ def test_a_compression_bomb_is_refused_before_it_is_inflated(sound: tuple[Path, 
     assert bad.stat().st_size < 200_000
     with pytest.raises(InputError, match="would inflate"):
         read_bundle(bad)
+
+
+def test_what_a_reader_would_refuse_is_not_written(tmp_path: Path) -> None:
+    """A residual of 120 MB of zeros deflates to a thousandth: more than 100 times, which no reader accepts."""
+    bundle, bad = make_bundle(count=3000), tmp_path / "hollow.ani3d"
+    residual = bundle.clips[0].residual
+    hollow = replace(residual.d_means, texels=np.zeros((20_000, 1000, 3), np.int16),
+                     texel_scales=np.zeros((20_000, 3), np.float32), coefficients=np.zeros((5, 20_000), np.float32))
+    clip = replace(bundle.clips[0], residual=replace(residual, d_means=hollow))
+    with pytest.raises(InputError, match=r"hollow\.ani3d: would inflate"):
+        write_bundle(replace(bundle, clips=(clip,)), bad)
+    with pytest.raises(InputError, match="1025 entries"):
+        archive.write_archive(bad, {f"e{index}.u8": b"" for index in range(archive.MAX_ENTRIES + 1)})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("field", [6, 8, 14, 18, 22, 26, 28], ids=["flags", "method", "crc", "stored", "size", "name",
+                                                                   "extra"])
+def test_an_entry_whose_two_headers_differ_is_refused(sound: tuple[Path, dict, Bundle], field: int) -> None:
+    """Some readers of zips believe the one before the bytes, some the one in the directory."""
+    path, *_ = sound
+    content = bytearray(path.read_bytes())
+    second = content.index(b"PK\x03\x04", 4)
+    content[second + field] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"sound\.ani3d"):
+        read_bundle(path)
 
 
 @pytest.mark.parametrize("text", [b"[" * 100_000, b'{"format": NaN}', b'{"a": 1, "a": 2}', b"\xff\xfe{", b"[]",
