@@ -5,7 +5,6 @@ It cannot hold transparency, more than 8 bits a channel, full-resolution chroma,
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from export_formats import Report
+from export_formats.output import new_file
 from runtime.errors import InputError
 
 CRF = 18
@@ -36,20 +36,13 @@ def write_mp4(frames: Iterable[UInt8[np.ndarray, "H X 3"]], path: Path | str, *,
     av = _load_av(path)
     if width % 2 or height % 2 or min(size) < 2 or max(size) > 8192:
         raise InputError(f"{path}: an mp4 is 2 to 8192 pixels wide and high, both even, not {width}x{height}")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        # faststart: the index comes first, so that a browser plays before all has arrived.
-        options = {"movflags": "+faststart", "fflags": "+bitexact"}
-        try:
-            with av.open(str(part), "w", format="mp4", options=options) as container:
-                count = _encode(av, container, frames, fps=fps, size=size)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
+    # faststart: the index comes first, so that a browser plays before all has arrived.
+    options = {"movflags": "+faststart", "fflags": "+bitexact"}
+    with new_file(path) as part:
+        with av.open(str(part), "w", format="mp4", options=options) as container:
+            count = _encode(av, container, frames, fps=fps, size=size)
         if count == 0:
             raise InputError(f"{path}: there are no frames to write")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
     lost = ("chroma at half the width and height", "differences of about one 8-bit step (crf 18)")
     return Report(path=path, size_bytes=path.stat().st_size, frames=count, lost=lost)
 

@@ -6,15 +6,17 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from runtime.archive import check_name
 from runtime.errors import InputError
 
 
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
     """A name beside `path`, with its suffix, to write to; it becomes `path` when the block ends without an error."""
+    check_name(path)
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         try:
@@ -23,7 +25,8 @@ def new_file(path: Path) -> Iterator[Path]:
         except OSError as error:
             raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # moved, or its folder is none: the error above says it
+            part.unlink()
 
 
 @contextmanager
@@ -33,6 +36,7 @@ def new_folder(path: Path, *, owned: str) -> Iterator[Path]:
     An existing folder is replaced only if every name in it fully matches the pattern `owned` (an earlier export);
     otherwise `InputError`, so that nobody's other files are lost.
     """
+    check_name(path)
     _refuse_foreign(path, owned)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     old = path.with_name(f".{path.name}.{os.getpid()}.old")

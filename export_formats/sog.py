@@ -153,8 +153,8 @@ def _decode(entry: Callable[[str], bytes], source: str, *, axes: str | None) -> 
     stated = meta["asset"].get("axes") if isinstance(meta.get("asset"), dict) else None
     return to_gaussians(
         source, means=means, quats_wxyz=quaternion_packing.join(quats[:, 3] - _FIRST_TAG, three),
-        log_scales=np.array(meta["scales"]["codebook"])[pixels("scales", 0, 3)],
-        opacity_logits=logits_of(color[:, 3] / 255.0), sh0=np.array(meta["sh0"]["codebook"])[color[:, :3]],
+        log_scales=np.array(meta["scales"]["codebook"], np.float64)[pixels("scales", 0, 3)],
+        opacity_logits=logits_of(color[:, 3] / 255.0), sh0=np.array(meta["sh0"]["codebook"], np.float64)[color[:, :3]],
         axes=axes or (stated if isinstance(stated, str) else None) or AXES)
 
 
@@ -171,7 +171,8 @@ def _meta(content: bytes, source: str) -> dict[str, Any]:
         for group, files, numbers in (("means", 2, ("mins", "maxs")), ("scales", 1, ("codebook",)),
                                       ("quats", 1, ()), ("sh0", 1, ("codebook",))):
             names = meta[group]["files"]
-            if len(names) < files or not all(isinstance(n, str) and _FILE_NAME.fullmatch(n) for n in names):
+            if not isinstance(names, list) or len(names) < files or not all(
+                    isinstance(name, str) and _FILE_NAME.fullmatch(name) for name in names):
                 raise ValueError(f"{group} has no usable file names")
             for key in numbers:
                 values = np.array(meta[group][key], np.float64)

@@ -37,8 +37,13 @@ def write(bundle: Bundle, path: Path, options: ExportOptions) -> Report:
     times = [0.0] if options.rest else sample_times(bundle, options)
     frames = iter([still(bundle, options, axes=OURS)]) if options.rest else sequence(bundle, options, axes=OURS)
     with new_file(path) as part:
-        _write_stage(pxr, part, bundle, frames, rate=sample_rate(bundle, options),
-                     sampled=_sampled(bundle, options, len(times)))
+        try:
+            _write_stage(pxr, part, bundle, frames, rate=sample_rate(bundle, options),
+                         sampled=_sampled(bundle, options, len(times)))
+        except pxr.Tf.ErrorException as error:
+            # One line a cause: place in USD's sources : 'what happened'.
+            reason = str(error).strip().splitlines()[-1].partition(" : ")[2].strip("'")
+            raise InputError(f"{path}: cannot be written: {reason[:200] or 'OpenUSD does not say why'}") from None
     return Report(path=path, size_bytes=path.stat().st_size, frames=len(times), lost=LOST, opens_with=OPENS_WITH)
 
 

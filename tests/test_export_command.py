@@ -118,9 +118,20 @@ def test_outputs_that_cannot_be_written(bundle, tmp_path, capsys):
                              ("vat", "file", "is a file"), ("ply", "none/a.ply", "no folder")):
         assert ani3d.main(["export", str(bundle), "--to", to, "-o", str(tmp_path / target)]) == 2
         assert word in capsys.readouterr().err
+    for to in ("ply", "gsd", "web"):
+        with pytest.raises(InputError, match="cannot be written: Not a directory"):
+            export_formats.write(FIGURE, tmp_path / "file" / "a", to=to)
     assert ani3d.main(["export", str(bundle), "--to", "ply", "-o", str(bundle)]) == 2
     assert (tmp_path / "mine" / "notes.txt").read_text() == (tmp_path / "file").read_text() == "kept"
     assert sorted(f.name for f in tmp_path.iterdir()) == ["file", "mine"]
+
+
+@pytest.mark.parametrize("to", [name for name in export_formats.WRITERS if name != "usd"])
+def test_folder_that_has_no_name_of_its_own_is_refused(tmp_path, monkeypatch, to):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="give the name"):
+        export_formats.write(FIGURE, ".", to=to)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_interrupted_sequence_leaves_the_old_one(tmp_path, monkeypatch):

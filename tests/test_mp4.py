@@ -76,7 +76,10 @@ def test_failures_leave_nothing_and_keep_what_was_there(tmp_path: Path) -> None:
         write_mp4(ramps(size=(64, 64)), target, fps=30, size=(96, 64))
     with pytest.raises(InputError, match="cannot be written"):
         write_mp4(ramps(), tmp_path / "absent" / "a.mp4", fps=30, size=(96, 64))
-    assert target.read_bytes() == b"kept" and list(tmp_path.iterdir()) == [target]
+    (tmp_path / "folder.mp4").mkdir()
+    with pytest.raises(InputError, match=r"folder\.mp4: cannot be written"):
+        write_mp4(ramps(), tmp_path / "folder.mp4", fps=30, size=(96, 64))
+    assert target.read_bytes() == b"kept" and sorted(tmp_path.iterdir()) == [target, tmp_path / "folder.mp4"]
 
 
 def test_without_pyav_the_error_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

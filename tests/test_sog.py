@@ -120,7 +120,8 @@ def test_few_gaussians(count):
     (with_meta(means__mins=[0, 0]), "mins"), (with_meta(means__maxs=[1e999, 0, 0]), "finite"),
     (with_meta(means__maxs=[5000, 0, 0]), "position|infinite"), (with_meta(scales__codebook=[0.0] * 255), "codebook"),
     (with_meta(scales__codebook=["a"] * 256), "meta.json"), (with_meta(sh0__codebook=[float("nan")] * 256), "finite"),
-    (with_meta(quats__files=[]), "file names"), (with_meta(quats__files=["../../etc/passwd"]), "file names"),
+    (with_meta(means__files={"a": 0, "b": 1}), "file names"), (with_meta(quats__files=[]), "file names"),
+    (with_meta(quats__files=["../../etc/passwd"]), "file names"),
     (with_meta(quats__files=["none.webp"]), "none.webp"), (with_meta(quats__files=7), "meta.json"),
     (with_meta(quats__files=["sh0.webp"]), "largest"), (with_meta(asset={"axes": "ZZZ"}), "axes"),
     (packed(entries(GOOD) | {"quats.webp": b"RIFF"}), "quats.webp"),
@@ -128,6 +129,12 @@ def test_few_gaussians(count):
 ])
 def test_lying_sog_is_refused(tmp_path, content, word):
     refused(tmp_path / "bad.sog", content, export_formats.read, word)
+
+
+def test_numbers_written_as_texts_are_read_as_numbers():
+    codebook = json.loads(entries(GOOD)["meta.json"])["scales"]["codebook"]
+    back = sog.decode(with_meta(scales__codebook=[str(number) for number in codebook]), "a")
+    assert np.array_equal(back.log_scales, sog.decode(GOOD, "a").log_scales)
 
 
 def test_picture_larger_than_its_gaussians_is_refused_before_it_is_decoded(tmp_path):

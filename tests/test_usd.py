@@ -98,3 +98,11 @@ def test_bad_names_and_axes_leave_nothing(tmp_path):
         with pytest.raises(InputError, match=name):
             export_formats.write(FIGURE, tmp_path / name, to="usd", options=options)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_in_one_line(tmp_path):
+    """OpenUSD says it in its own source lines."""
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match=r"a\.usdc: cannot be written: \w+") as error:
+        export_formats.write(FIGURE, tmp_path / "file" / "a.usdc", to="usd")
+    assert "\n" not in str(error.value) and [path.name for path in tmp_path.iterdir()] == ["file"]
