@@ -157,8 +157,9 @@ class Gltf:
         if not isinstance(sparse, dict) or not all(isinstance(sparse.get(k), dict) for k in ("indices", "values")):
             raise self.fail("a sparse accessor is not complete; export it again")
         count, places, changed = self.whole(sparse, "count"), sparse["indices"], sparse["values"]
-        place_type = DTYPES.get(places.get("componentType"))
-        if place_type is None or count > len(values):
+        kind = places.get("componentType")
+        place_type = DTYPES.get(kind) if isinstance(kind, int) else None
+        if place_type not in (np.uint8, np.uint16, np.uint32) or count > len(values):
             raise self.fail("a sparse accessor is not sound; export it again")
         where = self._rows(places.get("bufferView"), self.whole(places, "byteOffset", 0), count, 1, place_type)[:, 0]
         if len(where) and int(where.max()) >= len(values):

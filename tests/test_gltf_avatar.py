@@ -123,6 +123,15 @@ def _put(value: object, *path: object) -> Any:
 
 
 PRIMITIVE = ("meshes", 0, "primitives", 0)
+
+
+def _faces_again_and_again(document: dict[str, Any]) -> None:
+    """A few hundred bytes that unpack to gigabytes of faces."""
+    primitive = document["meshes"][0]["primitives"][0]
+    document["accessors"].append({"componentType": 5125, "count": 6_000_000, "type": "SCALAR"})
+    document["meshes"][0]["primitives"] = 1000 * [primitive | {"indices": len(document["accessors"]) - 1}]
+
+
 DEFECTS = {
     "no skin": (_drop("skins"), "has no skin"),
     "no weights": (_drop(*PRIMITIVE, "attributes", "WEIGHTS_0"), "has a skin but no weights"),
@@ -144,6 +153,17 @@ DEFECTS = {
     "zero rotation": (_put([0, 0, 0, 0], "nodes", 2, "rotation"), "rotation of node 2"),
     "text for a number": (_put("x", "accessors", 0, "count"), "'count'"),
     "list for an object": (_put([1, 2], "meshes"), "'meshes'"),
+    "list for a texture's set": (_put([0], "materials", 0, "pbrMetallicRoughness", "baseColorTexture", "texCoord"),
+                                 "'texCoord'"),
+    "list for a sparse type": (_put({"count": 1, "indices": {"bufferView": 0, "componentType": []},
+                                     "values": {"bufferView": 0}}, "accessors", 0, "sparse"), "sparse accessor"),
+    "fractions for sparse places": (_put({"count": 1, "indices": {"bufferView": 0, "componentType": 5126},
+                                          "values": {"bufferView": 0}}, "accessors", 0, "sparse"), "sparse accessor"),
+    "number for a material's extensions": (_put(5, "materials", 0, "extensions"), "'extensions'"),
+    "number beyond floats": (_put(10**400, "materials", 0, "alphaCutoff"), "alphaCutoff"),
+    "angle beyond floats": (_put({"KHR_texture_transform": {"rotation": 10**400}}, "materials", 0,
+                                 "pbrMetallicRoughness", "baseColorTexture", "extensions"), "rotation"),
+    "one face list in many parts": (_faces_again_and_again, "faces"),
 }
 
 
@@ -185,6 +205,32 @@ def test_two_skins_and_negative_scale_are_read(tmp_path: Path) -> None:
     far = mirrored & (np.abs(avatar.gaussians.means[:, 0]) > np.abs(avatar.gaussians.means[mirrored, 0]).max() - 1e-3)
     assert far.any()
     assert (np.sign(normals[far, 0]) == np.sign(avatar.gaussians.means[far, 0])).all()
+
+
+@pytest.mark.parametrize("scale", [(-1, 1, 1), (-1, -1, -1), (0.01, 0.01, -0.01), (1, 2, 0.5)])
+def test_a_mirrored_figure_turns_as_its_mirror_image(tmp_path: Path, scale: tuple[float, float, float]) -> None:
+    def mirror(document: dict[str, Any]) -> None:
+        document["nodes"].append({"name": "mirror", "scale": scale, "children": [0]})
+        document["scenes"][0]["nodes"][0] = len(document["nodes"]) - 1
+
+    plain = read_motion(str(write_glb(tmp_path / "plain.glb")))
+    seen = read_motion(str(write_glb(tmp_path / "mirrored.glb", change=mirror)))
+    turns = rotations.to_matrix(plain.turns_wxyz[:, plain.joint_names.index("left_shoulder")])
+    side = np.diag(np.sign(scale))
+    np.testing.assert_allclose(rotations.to_matrix(seen.turns_wxyz[:, seen.joint_names.index("left_shoulder")]),
+                               side @ turns @ side, atol=1e-5)
+
+
+def test_keys_that_a_file_only_claims_are_refused_before_they_are_made(tmp_path: Path) -> None:
+    def claim(document: dict[str, Any]) -> None:
+        document["accessors"] += [{"componentType": 5126, "count": 15_000_000, "type": kind}
+                                  for kind in ("SCALAR", "VEC4")]
+        count, animation = len(document["accessors"]), document["animations"][0]
+        animation["samplers"] = [{"input": count - 2, "output": count - 1}]
+        animation["channels"] = [{"sampler": 0, "target": {"node": k, "path": "rotation"}} for k in range(COUNT)]
+
+    with pytest.raises(InputError, match="over 40000000 keys; cut it"):
+        read_motion(str(write_glb(tmp_path / "claims.glb", change=claim)))
 
 
 def test_quaternion_flips_in_a_file_do_not_spin_the_joint(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from runtime import rotations
 from runtime.types import Label, Rig
 
 INFLUENCES = 8
-MAX_VERTICES = 5_000_000
+MAX_VERTICES, MAX_FACES = 5_000_000, 10_000_000
 MAX_JOINTS = 1024
 HEIGHTS = (0.8, 2.2)
 """A figure of another height [m] is scaled to `USUAL_HEIGHT`: cameras stand where people fit."""
@@ -101,7 +101,7 @@ def _pieces(gltf: Gltf, nodes: Nodes, rest: np.ndarray, parts: tuple[str, ...]) 
     unknown = [name for name in parts if name not in available]
     if unknown:
         raise gltf.fail(f"has no part '{unknown[0]}'; it has {', '.join(available[:20])}")
-    textures, world, total = Textures(gltf), nodes.world(), 0
+    textures, world, total, faces_total = Textures(gltf), nodes.world(), 0, 0
     joints = {row for skin in gltf.items("skins") for row in skin_joints(gltf, skin, nodes)[0]}
     found = False
     for row, name in enumerate(nodes.names):
@@ -123,9 +123,9 @@ def _pieces(gltf: Gltf, nodes: Nodes, rest: np.ndarray, parts: tuple[str, ...]) 
             if raw is None:
                 continue
             vertices, faces, uvs, colors = raw
-            total += len(vertices)
-            if total > MAX_VERTICES:
-                raise gltf.fail(f"has over {MAX_VERTICES} vertices; reduce it")
+            total, faces_total = total + len(vertices), faces_total + len(faces)
+            if total > MAX_VERTICES or faces_total > MAX_FACES:
+                raise gltf.fail(f"has over {MAX_VERTICES} vertices or {MAX_FACES} faces; reduce it")
             if skin is None:
                 matrix = rest[holder] @ np.linalg.pinv(world[holder]) @ world[row]
                 placed = _place(vertices, matrix[None], np.zeros((len(vertices), 1), int), np.ones((len(vertices), 1)))
@@ -142,9 +142,15 @@ def _pieces(gltf: Gltf, nodes: Nodes, rest: np.ndarray, parts: tuple[str, ...]) 
             yield _Piece(name=name, words=words, vertices=placed, rows=rows, weights=weights,
                          faces=faces[:, ::-1] if flip else faces, attached=skin is None,
                          color_at=_flipped(material_color(textures, material, uvs, colors, faces), flip),
-                         unlit="KHR_materials_unlit" in (material.get("extensions") or {}))
+                         unlit="KHR_materials_unlit" in _object(gltf, material.get("extensions", {}), "extensions"))
     if not found:
         raise gltf.fail("has no triangles on its skeleton; export the meshes with it")
+
+
+def _object(gltf: Gltf, value: object, key: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise gltf.fail(f"its '{key}' is {str(value)[:40]!r}, not an object; export it again")
+    return value
 
 
 def _flipped(color_at: ColorAt, flip: bool) -> ColorAt:

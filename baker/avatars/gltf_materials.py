@@ -67,8 +67,7 @@ def material_color(textures: Textures, material: Mapping[str, Any], uvs: Mapping
     glow = np.zeros(3) if "emissiveTexture" in material else glow
     look_up = _texture(textures, info, uvs, faces) if isinstance(info, dict) else None
     mode = str(material.get("alphaMode", "OPAQUE"))
-    cutoff = material.get("alphaCutoff", 0.5)
-    cutoff = float(cutoff) if isinstance(cutoff, (int, float)) else 0.5
+    cutoff = float(gltf_numbers(gltf, [material.get("alphaCutoff", 0.5)], 1, "an alphaCutoff")[0])
     corner_colors = None if colors is None else colors[faces]
 
     def color_at(at: np.ndarray, barycentrics: np.ndarray) -> np.ndarray:
@@ -100,13 +99,12 @@ def _texture(textures: Textures, info: Mapping[str, Any], uvs: Mapping[int, np.n
     image = textures.image(source)
     sampler = gltf.item("samplers", texture["sampler"]) if "sampler" in texture else {}
     transform = _extension(info, "KHR_texture_transform")
-    uv = uvs.get(transform.get("texCoord", info.get("texCoord", 0)))
+    uv = uvs.get(gltf.whole(transform if "texCoord" in transform else info, "texCoord", 0))
     if uv is None:
         return None
     offset = gltf_numbers(gltf, transform.get("offset", [0, 0]), 2, "a texture offset")
     scale = gltf_numbers(gltf, transform.get("scale", [1, 1]), 2, "a texture scale")
-    angle = transform.get("rotation", 0)
-    angle = float(angle) if isinstance(angle, (int, float)) else 0.0
+    angle = float(gltf_numbers(gltf, [transform.get("rotation", 0)], 1, "a texture's rotation")[0])
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     corners = ((uv * scale) @ turn.T + offset)[faces]
     wraps = sampler.get("wrapS", 10497), sampler.get("wrapT", 10497)

@@ -34,6 +34,8 @@ from runtime.errors import InputError
 
 MAX_FPS = 60.0
 DEFAULT_FPS = 30.0
+MAX_KEYS = 40_000_000
+"""Times and values of all channels together: half an hour of 60 joints at 60 a second, three channels each."""
 
 
 def clip_names(gltf: Gltf) -> tuple[str, ...]:
@@ -133,8 +135,12 @@ def _inverse(gltf: Gltf, matrix: np.ndarray) -> np.ndarray:
 
 
 def _quats(matrices: np.ndarray) -> np.ndarray:
-    """The rotations [... 4] nearest to matrices [... 4 4] that may have scale, even a negative or a zero one."""
-    return rotations.from_matrix(rotations.nearest_rotation(matrices[..., :3, :3]))
+    """The rotations [... 4] nearest to matrices [... 4 4] that may have scale, even a zero one; of the point reflection
+    of a mirrored one, which has no nearest rotation of its own (three ways are equally near): the turn from a mirrored
+    rest to a mirrored pose is then the mirror image's."""
+    linear = matrices[..., :3, :3]
+    side = np.where(np.linalg.det(linear) < 0, -1.0, 1.0)[..., None, None]
+    return rotations.from_matrix(rotations.nearest_rotation(side * linear))
 
 
 def _joints(gltf: Gltf, nodes: Nodes, moved: set[int]) -> list[int]:
@@ -153,6 +159,7 @@ def _channels(gltf: Gltf, animation: Any, nodes: Nodes,
     if not isinstance(samplers, list) or not isinstance(listed, list) or len(listed) > 100_000:
         raise gltf.fail(f"animation {name!r} has no channels; export it again")
     found: dict[tuple[int, int], tuple[np.ndarray, np.ndarray, str]] = {}
+    values_count = 0
     for channel in listed:
         target = channel.get("target") if isinstance(channel, dict) else None
         part = {"translation": 0, "rotation": 1, "scale": 2}.get(
@@ -165,6 +172,10 @@ def _channels(gltf: Gltf, animation: Any, nodes: Nodes,
             raise gltf.fail(f"animation {name!r} names a sampler that is not there; export it again")
         sampler = samplers[number]
         mode = str(sampler.get("interpolation", "LINEAR"))
+        for accessor in (sampler.get("input"), sampler.get("output")):
+            values_count += gltf.whole(gltf.item("accessors", accessor), "count")
+        if values_count > MAX_KEYS:
+            raise gltf.fail(f"animation {name!r} has over {MAX_KEYS} keys; cut it")
         times = gltf.accessor(sampler.get("input"), columns=(1,))[:, 0].astype(np.float64)
         values = gltf.accessor(sampler.get("output"), columns=(4,) if part == 1 else (3,)).astype(np.float64)
         keys = 3 * len(times) if mode == "CUBICSPLINE" else len(times)
