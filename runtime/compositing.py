@@ -6,7 +6,8 @@ from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from numba import njit
+
+from runtime._raster_template import compiled
 
 
 def composite(rgba: Float[np.ndarray, "H X 4"],
@@ -21,7 +22,7 @@ def composite(rgba: Float[np.ndarray, "H X 4"],
     return out.reshape(height, width, 3)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 @no_type_check
 def _composite(rgba, background, out):
     """Flat pictures [P 4] and [P 3]."""

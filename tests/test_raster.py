@@ -238,3 +238,17 @@ def test_cached_kernels_follow_a_constant_in_another_module(tmp_path):
     assert _raster_template.digest(tmp_path) != _raster_template.SOURCES
     assert _raster_template.SOURCES in _raster_blend.blend_forward(4).py_func.__qualname__
     assert _raster_template.SOURCES in _raster_bin.bin_tiles.py_func.__qualname__
+
+
+def test_modules_with_kernels_import_where_no_folder_can_be_written():
+    """An installation that belongs to another user, and no home: numba then finds no place for its cache and raises."""
+    script = """
+import numba.core.caching
+for locator in numba.core.caching.CacheImpl._locator_classes:
+    locator.from_function = classmethod(lambda *_: None)
+import runtime.compositing, runtime.fast_skinning, runtime.raster, runtime.stage, viewer.instances
+import numpy as np
+print(runtime.compositing.composite(np.ones((1, 1, 4), np.float32), (0.0, 0.0, 0.0)).tolist())
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[[[255, 255, 255]]]", done.stderr
