@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from export_formats import ExportOptions, Report
 from export_formats.axes import OURS
@@ -38,6 +39,8 @@ OPENS_WITH = ("glTF players that skin and morph points, as moving coloured point
               "splat extension off); PlayCanvas, three.js, Babylon.js as splats at rest: none skins splats yet")
 _INFLUENCES = 4
 """Joints of one JOINTS_n attribute."""
+_EVEN = 1e-6
+"""Scales within this of 1, and axes within this of even, are rounding."""
 _STILL = 1e-6
 """A joint that turns less than this, in every component of its quaternion, is not animated."""
 
@@ -100,6 +103,8 @@ def _lost(bundle: Bundle, chosen: list[ExportOptions], targets: list[Target]) ->
     if turns_or_scales(targets):
         lost.append("the residual of orientation and size, for programs that ignore the attributes _ROTATION and "
                     "_LOG_SCALE: it is in no standard attribute")
+    if _is_stretched(bundle.rig):
+        lost.append("uneven scales and shears of the rest pose's joints: glTF's cannot turn")
     lost.append("the nearest rotation of blended joints: programs that skin orientations may blend them otherwise")
     return tuple(lost)
 
@@ -156,14 +161,34 @@ def _skin_attributes(buffer: GlbBuffer, rig: Rig) -> dict[str, int]:
 def _nodes(bundle: Bundle) -> list[dict[str, Any]]:
     """The mesh's node and, from 1, one node a joint in the rest pose."""
     rig, rest = bundle.rig, local_rest_transforms(bundle.rig)
-    quats = rotations.from_matrix(rest[:, :3, :3])
+    quats, sizes = _turns_and_sizes(rest)
     nodes: list[dict[str, Any]] = [{"name": bundle.manifest.name, "mesh": 0, "skin": 0}]
     for joint, name in enumerate(rig.joint_names):
         node = {"name": name, "translation": rest[joint, :3, 3].tolist(),
                 "rotation": np.roll(quats[joint], -1).tolist(),
                 "children": [child + 1 for child in np.flatnonzero(rig.parents == joint).tolist()]}
+        if abs(sizes[joint] - 1) > _EVEN:
+            node["scale"] = [float(sizes[joint])] * 3
         nodes.append({key: value for key, value in node.items() if key != "children" or value})
     return nodes
+
+
+def _turns_and_sizes(rest: Float[np.ndarray, "J 4 4"]) -> tuple[Float[np.ndarray, "J 4"], Float[np.ndarray, " J"]]:
+    """Local rest transforms as quaternions wxyz and even scales.
+
+    A bundle's joints may also be stretched or sheared at rest. A node's scale comes before its rotation, so that a
+    stretched joint that turns is no glTF node: of that the nearest rotation and the volume are kept.
+    """
+    linear = rest[:, :3, :3]
+    sizes = np.cbrt(np.linalg.det(linear))
+    return rotations.from_matrix(rotations.nearest_rotation(linear / sizes[:, None, None])), sizes
+
+
+def _is_stretched(rig: Rig) -> bool:
+    """Whether a joint's rest pose is more than a rotation and an even scale."""
+    rest = local_rest_transforms(rig)
+    quats, sizes = _turns_and_sizes(rest)
+    return bool((np.abs(sizes[:, None, None] * rotations.to_matrix(quats) - rest[:, :3, :3]) > _EVEN).any())
 
 
 def _animation(buffer: GlbBuffer, bundle: Bundle, options: ExportOptions, *, weights: np.ndarray) -> dict[str, Any]:
@@ -171,7 +196,7 @@ def _animation(buffer: GlbBuffer, bundle: Bundle, options: ExportOptions, *, wei
     rest, player = local_rest_transforms(bundle.rig), Player(bundle, options.clip)
     times = sample_times(bundle, options)
     motions = [player.motion_at(time, loop=False) for time in times]
-    rest_quats = rotations.from_matrix(rest[:, :3, :3])
+    rest_quats, _ = _turns_and_sizes(rest)
     turns = rotations.multiply(rest_quats[None], np.stack([motion.quats_wxyz[0] for motion in motions]))
     turns = _continuous(rotations.normalize(turns))
     clock = buffer.accessor(np.array(times, "<f4") - np.float32(times[0]), bounds=True)

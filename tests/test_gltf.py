@@ -4,6 +4,7 @@ import json
 import shutil
 import struct
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,7 @@ def play(path: Path, time: float, clip: int = 0) -> dict[str, np.ndarray]:
     def visit(index: int, parent: np.ndarray) -> None:
         local = np.eye(4)
         local[:3, :3] = rotations.to_matrix(np.roll(np.array(nodes[index].get("rotation", (0, 0, 0, 1))), 1))
+        local[:3, :3] *= nodes[index].get("scale", (1, 1, 1))
         local[:3, 3] = nodes[index].get("translation", (0, 0, 0))
         world[index] = parent @ local
         for child in nodes[index].get("children", []):
@@ -122,6 +124,23 @@ def test_independent_reader_plays_the_glb_as_the_player_does(tmp_path, dense):
         scale = np.log(splats[f"{KHR}SCALE"]) + splats["_LOG_SCALE"]
         assert np.abs(scale - truth.log_scales).max() < 2e-6
     assert_right_way_round(player.gaussians_at(0.1))
+
+
+def test_joints_that_are_scaled_at_rest_stay_where_the_player_has_them(tmp_path):
+    """As in files whose armature is in centimetres. A stretched joint is no glTF node that turns: that is told."""
+    figure, path = make_figure(), tmp_path / "a.glb"
+    rest = figure.rig.T_world_joint_rest.copy()
+    rest[:, :3, :3] *= np.linspace(0.01, 2, len(rest))[:, None, None]
+    scaled = replace(figure, rig=replace(figure.rig, T_world_joint_rest=rest))
+    report = export_formats.write(scaled, path, to="glb")
+    assert not any("uneven" in line for line in report.lost)
+    player = Player(scaled)
+    for time in (0.0, 0.07, 0.15):
+        # 1 / 0.01 in float32.
+        assert np.abs(play(path, time)["POSITION"] - player.gaussians_at(time, loop=False).means).max() < 3e-5
+    rest[1, :3, 0] *= 1.5
+    report = export_formats.write(scaled, path, to="glb")
+    assert any("uneven" in line for line in report.lost)
 
 
 def test_weights_are_between_0_and_1(tmp_path):
