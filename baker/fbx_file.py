@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path, PureWindowsPath
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -262,6 +263,6 @@ def _image(scene: FbxScene, builder: GltfBuilder, texture: FbxObject) -> int:
             wanted = name or wanted
             for place in ("", f"{scene.path.stem}.fbm", "textures", "Textures"):
                 if name and "\0" not in name and (folder / place / name).is_file():
-                    return builder.add("images", {"uri": f"{place}/{name}" if place else name})
+                    return builder.add("images", {"uri": quote(f"{place}/{name}" if place else name)})
     raise InputError(f"{scene.path}: its texture '{wanted[:80]}' is missing; put it beside the file, or export with "
                      "embedded media")

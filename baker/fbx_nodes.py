@@ -82,6 +82,8 @@ def array(node: FbxNode | None, path: Path) -> np.ndarray:
         return np.zeros(0)
     size = packed.count * np.dtype(packed.dtype).itemsize
     data = packed.data
+    if not size:  # to zlib, a limit of 0 bytes is none
+        return np.zeros(0, packed.dtype)
     if packed.packed:
         try:
             data = zlib.decompressobj().decompress(data, size)

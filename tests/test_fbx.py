@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import shutil
 import struct
+import tracemalloc
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from sample_gltf import COUNT, box_person
 from baker.avatars import load_avatar
 from baker.body import JOINT_NAMES, make_body
 from baker.fbx_animation import _Curve
+from baker.fbx_nodes import FbxNode, PackedArray, array
 from baker.inspect_file import inspect_file
 from baker.motion_files import read_motion
 from baker.motions import load_motion_with_report
@@ -82,6 +85,10 @@ def test_textures_lie_inside_or_beside_or_are_named(tmp_path: Path) -> None:
     (tmp_path / "out.fbm").mkdir()
     (tmp_path / "out.fbm" / "skin.png").write_bytes(buffer.getvalue())
     assert (load_avatar(str(beside), count=500).gaussians.colors[:, 0] > 0.3).mean() > 0.9
+    # A name that looks like part of an address is a name all the same.
+    odd = sample_fbx.write(tmp_path / "odd.fbx", sample_fbx.person(texture=b"", texture_name="a%20b#1.png"))
+    (tmp_path / "a%20b#1.png").write_bytes(buffer.getvalue())
+    assert (load_avatar(str(odd), count=500).gaussians.colors[:, 0] > 0.3).mean() > 0.9
 
 
 def test_z_up_inches_and_metres_arrive_the_same(tmp_path: Path) -> None:
@@ -101,6 +108,14 @@ def test_cubic_linear_and_held_keys() -> None:
     t = np.array([-1.0, 0.25, 0.5, 1.5, 2.9, 3.0, 9.0])
     # The cubic is t^3: value 1, slope 3 at its end.
     np.testing.assert_allclose(curve.at(t), [0, 0.25**3, 0.125, 1, 1, 5, 5], atol=1e-12)
+
+
+def test_an_array_that_claims_to_be_empty_unpacks_to_nothing(tmp_path: Path) -> None:
+    bomb = zlib.compress(bytes(64 << 20))
+    tracemalloc.start()
+    values = array(FbxNode("Vertices", (PackedArray("<f8", 0, True, bomb),), ()), tmp_path / "a.fbx")
+    assert not len(values) and tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
 
 
 def _damaged(change: Any) -> Any:
