@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from scipy.spatial import cKDTree
 
 from baker.avatar import Garment, SkinnedMesh
@@ -35,6 +36,12 @@ SMALLEST_SIZE = 0.9
 MIN_ALPHA = 0.12
 """Samples of the texture below this alpha are not surface (hair and lash cards)."""
 MAX_OPACITY = 0.98
+Texture = UInt8[np.ndarray, "H X 4"] | Float[np.ndarray, "H X 4"]
+"""sRGB with straight alpha: 0..255, as files are kept (a quarter of the memory), or in [0, 1]."""
+IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TGA", "TIFF")
+"""What textures may be: formats that Pillow decodes itself (for EPS it would run another program)."""
+MAX_PIXELS = 67_200_000
+"""Of a texture: 8192 x 8192, 256 MiB."""
 INSET = 0.5
 MAX_INSET = 0.002
 
@@ -219,31 +226,49 @@ def face_areas(vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"]
     return 0.5 * np.linalg.norm(np.cross(first, second), axis=1)
 
 
-def load_texture(path: Path) -> Float[np.ndarray, "H X 4"]:
-    """An image file as sRGB with straight alpha in [0, 1]; `InputError` if it cannot be read."""
-    from PIL import Image, UnidentifiedImageError
+def decode_image(file: Path | BytesIO) -> UInt8[np.ndarray, "H X 4"]:
+    """An encoded picture as sRGB with straight alpha, 0..255.
+
+    Raises `ValueError` saying what is wrong with it: another format than `IMAGE_FORMATS`, damage, over `MAX_PIXELS`.
+    """
+    from PIL import Image
 
     try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGBA"), np.float32) / 255.0
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: cannot be read as an image ({error}); replace the file") from None
+        with Image.open(file, formats=IMAGE_FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"has {image.width} x {image.height} pixels; reduce it")
+            return np.asarray(image.convert("RGBA"), np.uint8)
+    except (OSError, Image.DecompressionBombError, SyntaxError, EOFError, MemoryError):
+        raise ValueError(f"cannot be decoded as a picture ({', '.join(IMAGE_FORMATS)} are read)") from None
 
 
-def sample_texture(texture: Float[np.ndarray, "H X 4"], uv: Float[np.ndarray, "S 2"]) -> np.ndarray:
-    """Bilinear RGBA [S 4] at `uv`, v up as in OBJ (row 0 of the image is v = 1), repeated outside [0, 1)."""
+def load_texture(path: Path) -> UInt8[np.ndarray, "H X 4"]:
+    """An image file as sRGB with straight alpha, 0..255; `InputError` if it cannot be read."""
+    try:
+        return decode_image(path)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; replace the file") from None
+
+
+def sample_texture(texture: Texture, uv: Float[np.ndarray, "S 2"]) -> np.ndarray:
+    """Bilinear RGBA [S 4] in [0, 1] at `uv`, v up as in OBJ (row 0 of the image is v = 1), repeated outside [0, 1)."""
     height, width = texture.shape[:2]
     x = uv[:, 0] * width - 0.5
     y = (1.0 - uv[:, 1]) * height - 0.5
     x0, y0 = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
     fx, fy = (x - x0)[:, None], (y - y0)[:, None]
     left, right, top, bottom = x0 % width, (x0 + 1) % width, y0 % height, (y0 + 1) % height
-    upper = texture[top, left] * (1 - fx) + texture[top, right] * fx
-    lower = texture[bottom, left] * (1 - fx) + texture[bottom, right] * fx
+
+    def texels(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        values = texture[rows, columns]
+        return values.astype(np.float32) / 255.0 if values.dtype == np.uint8 else values
+
+    upper = texels(top, left) * (1 - fx) + texels(top, right) * fx
+    lower = texels(bottom, left) * (1 - fx) + texels(bottom, right) * fx
     return upper * (1 - fy) + lower * fy
 
 
-def texture_color(texture: Float[np.ndarray, "H X 4"], uvs: Float[np.ndarray, "U 2"],
+def texture_color(texture: Texture, uvs: Float[np.ndarray, "U 2"],
                   uv_faces: Int[np.ndarray, "F 3"]) -> ColorAt:
     """A `color_at` that looks a texture up through a mesh's texture coordinates."""
     def color_at(faces: np.ndarray, barycentrics: np.ndarray) -> np.ndarray:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.spatial import cKDTree
 
+from baker import meshes
 from baker.avatar import Garment, SkinnedMesh
 from baker.meshes import (
     SurfaceGaussians,
@@ -213,7 +216,7 @@ def test_strongest_keeps_the_largest_in_joint_order_for_ties() -> None:
     np.testing.assert_allclose(weights, [[0.5, 0.5], [1, 0]])
 
 
-def test_meshes_without_area_or_colour_are_refused(tmp_path: object) -> None:
+def test_meshes_without_area_or_colour_are_refused(tmp_path: Path) -> None:
     mesh = sheet()
     flat = SkinnedMesh(np.zeros_like(mesh.vertices), mesh.faces, mesh.skin_joints, mesh.skin_weights)
     with pytest.raises(InputError, match="no area"):
@@ -222,5 +225,26 @@ def test_meshes_without_area_or_colour_are_refused(tmp_path: object) -> None:
         sample_mesh(mesh, count=10, seed=0, color_at=lambda f, b: np.zeros((len(f), 4)))
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"\x89PNG\r\n\x1a\nnot really")
-    with pytest.raises(InputError, match=r"bad\.png"):
+    with pytest.raises(InputError, match=r"bad\.png: cannot be decoded as a picture"):
         load_texture(bad)
+
+
+def test_a_texture_is_kept_as_bytes_and_read_as_fractions(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 32, 4), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    texture = load_texture(tmp_path / "a.png")
+    assert texture.dtype == np.uint8
+    uv = np.random.default_rng(1).random((100, 2))
+    np.testing.assert_array_equal(sample_texture(texture, uv), sample_texture(pixels.astype(np.float32) / 255.0, uv))
+
+
+def test_a_huge_texture_and_one_that_would_run_a_program_are_refused(tmp_path: Path,
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("L", (64, 64)).save(tmp_path / "a.png")
+    monkeypatch.setattr(meshes, "MAX_PIXELS", 64 * 64 - 1)
+    with pytest.raises(InputError, match="has 64 x 64 pixels; reduce it"):
+        load_texture(tmp_path / "a.png")
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.eps")
+    (tmp_path / "a.eps").rename(tmp_path / "b.png")
+    with pytest.raises(InputError, match="cannot be decoded"):
+        load_texture(tmp_path / "b.png")

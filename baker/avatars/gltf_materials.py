@@ -5,18 +5,15 @@ Colour is sRGB; factors and vertex colours are linear, as the format has them. L
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 
 from baker.gltf_file import Gltf, gltf_numbers, image_bytes
-from baker.meshes import ColorAt, interpolate, sample_texture
-from runtime.errors import InputError
+from baker.meshes import ColorAt, decode_image, interpolate, sample_texture
 
-MAX_PIXELS = 64_000_000
-"""8192 x 8192 nearly: 1 GiB as float RGBA."""
 CLAMP, MIRROR = 33071, 33648
 """glTF's wrap modes; 10497 repeats."""
 
@@ -29,24 +26,15 @@ class Textures:
         self._images: dict[int, np.ndarray] = {}
 
     def image(self, index: object) -> np.ndarray:
-        """An image as sRGB with straight alpha [H X 4] in [0, 1]."""
-        from PIL import Image, UnidentifiedImageError
-
+        """An image as sRGB with straight alpha, uint8 [H X 4]."""
         self.gltf.item("images", index)
         assert isinstance(index, int)
         if index not in self._images:
             data = image_bytes(self.gltf, index)
             try:
-                with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP", "BMP", "TGA")) as image:
-                    if image.width * image.height > MAX_PIXELS:
-                        raise self.gltf.fail(f"image {index} has {image.width} x {image.height} pixels; reduce it")
-                    self._images[index] = np.asarray(image.convert("RGBA"), np.float32) / 255.0
-            except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError, EOFError,
-                    MemoryError) as error:
-                if isinstance(error, InputError):
-                    raise
-                raise self.gltf.fail(f"image {index} cannot be decoded (PNG, JPEG or WebP is read); export it "
-                                     "again") from None
+                self._images[index] = decode_image(BytesIO(data))
+            except ValueError as error:
+                raise self.gltf.fail(f"image {index} {error}; export it again") from None
         return self._images[index]
 
 
