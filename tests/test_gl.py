@@ -240,6 +240,31 @@ for cpu, gl in zip(orbit_frames(player, **seen), headless.orbit_frames(player, *
     assert len(rows) == 6 and all(decibel > 40 and spread > 10 for decibel, spread in rows), done.stderr[-2000:]
 
 
+def test_an_avatar_too_large_for_the_gpus_path_is_drawn_by_the_next_or_told(tmp_path: Path) -> None:
+    write_bundle(figure(count=400), tmp_path / "a.ani3d")
+    code = """
+import sys
+from runtime.bundle import read_bundle
+from runtime.errors import InputError
+from runtime.player import Player
+from viewer import compute_renderer, headless
+compute_renderer._MOST_BYTES = 4000
+player = Player(read_bundle(sys.argv[1]))
+seen = {"size": (96, 160), "turns": 0.5, "seconds": 0.1, "background": (1.0, 0.5, 0.0)}
+print(sum(picture.std() > 10 for picture in headless.orbit_frames(player, **seen)))
+try:
+    next(headless.orbit_frames(player, renderer="compute", **seen))
+except InputError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.ani3d")], text=True, timeout=60,
+                          capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    if "no OpenGL context" in done.stderr or "needs pyglet" in done.stderr:
+        pytest.skip(HINT)
+    assert done.stdout.splitlines()[0] == "3", done.stderr[-2000:]
+    assert "more than one storage block holds; use --backend cpu" in done.stdout
+
+
 def test_bench_names_the_driver_and_every_phase() -> None:
     code = "import json; from viewer.bench import bench_gl; print(json.dumps(bench_gl(size=(64, 96), runs=1)))"
     done = subprocess.run([sys.executable, "-c", code], text=True, timeout=60, capture_output=True,

@@ -273,9 +273,20 @@ def pixel(orbit: Orbit, point: np.ndarray, size: tuple[int, int] = (480, 800)) -
 
 def test_panning_keeps_the_followed_point_under_the_hand() -> None:
     for orbit in (Orbit(), Orbit(azimuth=2.0, elevation=0.7, distance=5.0)):
-        moved = orbit.panned(30, -50, height=800)
-        # A pixel of rounding nowhere: the point stays in the plane through it that faces the camera.
-        np.testing.assert_allclose(pixel(moved, np.array([0.2, 1.0, 0.5])), (30, -50), atol=1e-6)
+        for size in ((480, 800), (200, 800), (900, 300)):
+            moved = orbit.panned(30, -50, size=size)
+            # A pixel of rounding nowhere: the point stays in the plane through it that faces the camera.
+            np.testing.assert_allclose(pixel(moved, np.array([0.2, 1.0, 0.5]), size), (30, -50), atol=1e-6)
+
+
+def test_panning_follows_the_hand_when_several_are_shown_and_when_two_are_compared() -> None:
+    several = Show([visible_bundle(seed) for seed in range(3)], together=True)
+    for show in (several, Show([visible_bundle()], compare=True)):
+        target, size = show.target(), (480, 800)
+        show.pan(30, -50, size)
+        camera = show.views(size)[0].camera
+        x, y, z, _ = camera.T_camera_world @ np.append(target, 1)
+        np.testing.assert_allclose((camera.fx * x / z, -camera.fy * y / z), (30, -50), atol=1e-6)
 
 
 def test_turning_moves_the_front_with_the_hand_and_stops_before_the_poles() -> None:
@@ -340,7 +351,7 @@ def test_the_scene_follows_detail_and_togetherness() -> None:
     assert show.scene_key != key and show.scene()[0][0].gaussians.count == 75
     show.together = True
     bundles, placements = show.scene()
-    assert [bundle.gaussians.count for bundle in bundles] == [75, 40]
+    assert [bundle.gaussians.count for bundle in bundles] == [75, 40] == show.counts()
     assert placements[1][0, 3] - placements[0][0, 3] == pytest.approx(show_module.APART_M)
     views = show.views((100, 160))
     assert len(views) == 1 and len(views[0].moments) == 2

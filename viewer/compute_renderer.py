@@ -50,6 +50,7 @@ class ComputeRenderer:
         for bundle, placement in zip(bundles, placements, strict=True):
             avatar = _Avatar(bundle, placement, first_row=first_row, first_joint=first_joint)
             self._avatars.append(avatar)
+            self._buffers += [buffer for clip in avatar.clips for buffer in clip.buffers]
             first_row += avatar.row_count
             first_joint += bundle.rig.joint_count
         everyone = merged([bundle.gaussians for bundle in bundles])
@@ -69,8 +70,8 @@ class ComputeRenderer:
         self._order = [Buffer(words, usage=dynamic) for _ in range(2)]
         self._counts = Buffer(4 * self._blocks << DIGIT_BITS, usage=dynamic)
         self._instances.set(WORDS * words)
-        self._buffers = [self._rests, self._influences, self._colors, self._offsets, self._posed, *self._keys,
-                         *self._order, self._counts, *(b for a in self._avatars for c in a.clips for b in c.buffers)]
+        self._buffers += [self._rests, self._influences, self._colors, self._offsets, self._posed, *self._keys,
+                          *self._order, self._counts]
         check_errors("while uploading")
 
     def draw(self, views: Sequence[View], size: tuple[int, int]) -> None:
@@ -223,9 +224,9 @@ class _Clip:
         self.texel_words = [*starts, starts[ROTATIONS]]
         size = 3 * packed.groups[0].moving
         self.mean_start = [0, size, 2 * size, size]
-        self.texels = Buffer(np.frombuffer(b"".join(words), np.uint8))
         if sum(map(len, words)) > _MOST_BYTES:
             raise GlError("a clip's textures are more than one storage block holds")
+        self.texels = Buffer(np.frombuffer(b"".join(words), np.uint8))
         self.means = Buffer(np.concatenate([group.mean.reshape(-1) for group in packed.groups]))
         found = np.full(len(rows), -1, np.int32)
         if len(moving):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from jaxtyping import UInt8
@@ -52,25 +53,43 @@ def orbit_frames(player: Player, *, size: tuple[int, int], turns: int | float, s
                  background: tuple[float, float, float], residual: bool = True,
                  renderer: RendererName | None = None) -> Iterator[UInt8[np.ndarray, "H X 3"]]:
     """What `runtime.player.orbit_frames` draws, drawn by OpenGL."""
-    context = hidden_context()
-    try:
-        try:
-            own, _ = load_renderer(*([renderer] if renderer else GL_RENDERERS))
-        except GlError as error:
-            raise InputError(f"{error}; use --backend gl or cpu") from None
-        own.set_scene([player.bundle], [STANDING])
+    with drawing(player, renderer) as own:
         count = max(round(seconds * player.fps), 1)
         for i in range(count):
             yield picture(own, player, i / player.fps, size=size, azimuth=2 * math.pi * turns * i / count,
                           background=background, residual=residual)
+
+
+@contextmanager
+def drawing(player: Player, renderer: RendererName | None = None) -> Iterator[Renderer]:
+    """The named renderer, else the best, with the player's bundle loaded. Raises `InputError` where there is none."""
+    context = hidden_context()
+    try:
+        own = _renderer_of(player, [renderer] if renderer else GL_RENDERERS)
+        yield own
         own.delete()
+    except GlError as error:
+        raise InputError(f"{error}; use --backend cpu") from None
     finally:
         context.close()  # type: ignore[attr-defined]
 
 
-def picture(renderer: Renderer, player: Player, time: float, *, size: tuple[int, int], azimuth: float,
+def _renderer_of(player: Player, names: Sequence[RendererName]) -> Renderer:
+    """The first of the named renderers that takes the player's avatar; raises `GlError` where none does."""
+    refused: list[str] = []
+    for name in names:
+        try:
+            own, _ = load_renderer(name)
+            own.set_scene([player.bundle], [STANDING])
+            return own
+        except GlError as error:
+            refused.append(f"{error}")
+    raise GlError("; ".join(refused))
+
+
+def picture(renderer: Renderer, player: Player, time: int | float, *, size: tuple[int, int], azimuth: float,
             background: tuple[float, float, float], residual: bool = True) -> UInt8[np.ndarray, "H X 3"]:
-    """One frame of a clip as its orbit video shows it."""
+    """What `runtime.player.picture` draws, drawn by OpenGL."""
     before, after, weight = bracket(player.frame_at(time), player.frame_count)
     moment = Moment(layers=(Layer(clip=player.clip_index, before=before, after=after, weight=weight),),
                     residual=residual)

@@ -53,11 +53,11 @@ class Orbit:
         return replace(self, azimuth=(self.azimuth - dx * TURN_PER_PIXEL) % (2 * math.pi),
                        elevation=min(max(elevation, -ELEVATION_LIMIT), ELEVATION_LIMIT))
 
-    def panned(self, dx: int | float, dy: int | float, *, height: int) -> Orbit:
-        """Dragged by pixels, y up, in a window of `height` [px]: the followed point stays under the hand."""
-        metres = 2 * self.distance * math.tan(FOV_Y / 2) / height
-        rotation = self.camera(np.zeros(3), (9, 16)).T_camera_world[:3, :3]
-        shift = (-dx * rotation[0] + dy * rotation[1]) * metres
+    def panned(self, dx: int | float, dy: int | float, *, size: tuple[int, int]) -> Orbit:
+        """Dragged by pixels, y up, in a picture of `size` [px]: the followed point stays under the hand."""
+        camera = self.camera(np.zeros(3), size)
+        rotation = camera.T_camera_world[:3, :3]
+        shift = (-dx * rotation[0] + dy * rotation[1]) * self.distance / camera.fy
         return replace(self, pan=tuple(float(p + s) for p, s in zip(self.pan, shift, strict=True)))
 
     def zoomed(self, notches: int | float) -> Orbit:

@@ -179,7 +179,7 @@ class ShowWindow:
         elif buttons & mouse.LEFT:
             self.show.orbit = self.show.orbit.turned(dx, dy)
         elif buttons & (mouse.RIGHT | mouse.MIDDLE):
-            self.show.orbit = self.show.orbit.panned(dx, dy, height=self.window.height)
+            self.show.pan(dx, dy, (self.window.width, self.window.height))
         self._changed = True
 
     def on_mouse_scroll(self, x: int, y: int, scroll_x: float, scroll_y: float) -> None:
@@ -226,8 +226,7 @@ class ShowWindow:
 
     def statistics(self) -> str:
         """What is drawn, how, how fast."""
-        bundles, _ = self.show.scene()
-        count = sum(bundle.gaussians.count for bundle in bundles)
+        count = sum(self.show.counts())
         moving = sum(len(actor.bundle.clips[actor.clip].residual.moving) for actor in
                      (self.show.actors if self.show.together else [self.show.actor]))
         info = self.window.context.get_info()
@@ -249,10 +248,12 @@ class ShowWindow:
             pyglet.gl.glFinish()
         except GlError as error:
             names = list(RENDERERS)
-            if self.renderer.name == names[-1]:
+            later = names[names.index(self.renderer.name) + 1:]
+            if not later:
                 raise
             self._say(f"{self.renderer.name}: {error}", 8.0)
-            self.renderer = RENDERERS[names[names.index(self.renderer.name) + 1]]()
+            self.renderer.delete()
+            self.renderer, _ = load_renderer(*later)
             self._scene_key = None
             self._picture(scale)
 
