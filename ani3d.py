@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -14,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from baker.commands import bake, evaluate, files, prior
-from runtime.arguments import parse_color, parse_count, parse_range, parse_size
+from runtime.arguments import parse_color, parse_count, parse_number, parse_range, parse_seconds, parse_size
+from viewer import command as play
 
 # Before torch or numba load (DESIGN §12): libgomp's spinning and a second thread pool cost a third of every step.
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
@@ -60,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     add_demo(commands)
     bake.add_commands(commands)
-    add_play(commands)
+    play.add_command(commands)
     add_render(commands)
     files.add_commands(commands)
     add_export(commands)
@@ -81,26 +83,21 @@ def add_demo(commands: Any) -> None:
     demo.set_defaults(run=run_demo)
 
 
-def add_play(commands: Any) -> None:
-    """`ani3d play`."""
-    play = commands.add_parser("play", help="open bundles in a window")
-    play.add_argument("bundles", nargs="+", metavar="X.ani3d")
-    play.add_argument("--size", type=parse_size, default=(480, 832), metavar="WxH")
-    play.add_argument("--backend", choices=("auto", "compute", "instances", "cpu"), default="auto",
-                      help="what draws: OpenGL 4.3 compute, OpenGL 3.3 with the CPU's player, or the CPU alone")
-    play.add_argument("--lod", type=parse_count, metavar="N", help="only the N most important Gaussians of each")
-    play.set_defaults(run=run_play)
-
-
 def add_render(commands: Any) -> None:
     """`ani3d render`."""
-    render = commands.add_parser("render", help="render a bundle to a video",
-                                 description="Render a bundle to an MP4, without a display.")
+    render = commands.add_parser("render", help="render a bundle to a video or a picture",
+                                 description="Render a bundle to a video, or one moment of it to a picture, without "
+                                 "a display.")
     render.add_argument("bundle", metavar="X.ani3d")
-    render.add_argument("-o", "--output", type=Path, required=True, metavar="X.mp4")
-    render.add_argument("--orbit", action="store_true", help="one full orbit; without it a fixed front view")
-    render.add_argument("--turns", type=float, help="orbits (default 1 with --orbit, else 0)")
-    render.add_argument("--seconds", type=float, help="length (default: the clip's, at least 6 s with --orbit)")
+    render.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="X.mp4, X.png or X.jpg")
+    render.add_argument("--orbit", action="store_true", default=None,
+                        help="video: one full orbit; without it a fixed front view")
+    render.add_argument("--turns", type=parse_number, help="video: orbits (default 1 with --orbit, else 0)")
+    render.add_argument("--seconds", type=parse_seconds,
+                        help="video: length (default: the clip's, at least 6 s with --orbit)")
+    render.add_argument("--time", type=parse_number, metavar="S", help="picture: seconds into the clip (default 0)")
+    render.add_argument("--azimuth", type=parse_number, metavar="DEGREES",
+                        help="picture: from where; 0 is in front (default), 90 at the figure's left")
     render.add_argument("--size", type=parse_size, default=(480, 832), metavar="WxH", help="default 480x832")
     render.add_argument("--rigid", action="store_true", help="without the residual, for comparison")
     render.add_argument("--background", type=parse_color, default=(0.5, 0.5, 0.5), metavar="R,G,B",
@@ -162,36 +159,65 @@ def run_demo(args: argparse.Namespace) -> None:
         play([bundle])
 
 
-def run_play(args: argparse.Namespace) -> None:
-    """Open the window."""
-    from viewer.app import play
-
-    renderer = None if args.backend == "auto" else args.backend
-    play([Path(bundle) for bundle in args.bundles], size=args.size, renderer=renderer, lod=args.lod)
-
-
 def run_render(args: argparse.Namespace) -> None:
-    """Render a video, on the CPU or with OpenGL."""
-    from export_formats.mp4 import write_mp4
+    """Render a video or a picture, on the CPU or with OpenGL, as the output's ending says."""
+    from export_formats.picture import KINDS
     from runtime.bundle import read_bundle
+    from runtime.errors import InputError
     from runtime.lod import at_most
-    from runtime.player import Player, orbit_frames
+    from runtime.player import Player
 
+    ending = args.output.suffix.lower()
+    if ending not in (".mp4", *KINDS):
+        raise InputError(f"{args.output}: end the name with .mp4 for a video, or with {', '.join(KINDS)} for a picture")
+    foreign = ("time", "azimuth") if ending == ".mp4" else ("orbit", "turns", "seconds")
+    given = [f"--{name}" for name in foreign if getattr(args, name) is not None]
+    if given:
+        kind, other = ("video", "picture (.png, .jpg)") if ending == ".mp4" else ("picture", "video (.mp4)")
+        raise InputError(f"{args.output}: is a {kind}; {', '.join(given)} goes with a {other}")
     player = Player(at_most(read_bundle(Path(args.bundle)), args.lod), args.clip)
-    turns = args.turns if args.turns is not None else float(args.orbit)
+    (render_video if ending == ".mp4" else render_picture)(player, args)
+    print(args.output)
+
+
+def render_video(player: Any, args: argparse.Namespace) -> None:
+    """The clip, looping, as an MP4."""
+    from export_formats.mp4 import write_mp4
+    from runtime.player import orbit_frames
+
+    turns = args.turns if args.turns is not None else 1.0 if args.orbit else 0.0
     seconds = args.seconds if args.seconds is not None else max(player.duration, 6.0 if turns else 0.0)
+    seen = {"size": args.size, "turns": turns, "seconds": seconds, "background": args.background,
+            "residual": not args.rigid}
     if args.backend == "cpu":
-        frames = orbit_frames(player, size=args.size, turns=turns, seconds=seconds, background=args.background,
-                              residual=not args.rigid)
+        frames = orbit_frames(player, **seen)
     else:
         from viewer import headless
 
-        frames = headless.orbit_frames(player, size=args.size, turns=turns, seconds=seconds,
-                                       background=args.background, residual=not args.rigid,
-                                       renderer=None if args.backend == "gl" else args.backend)
+        frames = headless.orbit_frames(player, **seen, renderer=None if args.backend == "gl" else args.backend)
     total = max(round(seconds * player.fps), 1)
     write_mp4(with_progress(frames, total, "rendering"), args.output, fps=player.fps, size=args.size)
-    print(args.output)
+
+
+def render_picture(player: Any, args: argparse.Namespace) -> None:
+    """One moment of the clip."""
+    from export_formats.picture import write_picture
+    from runtime.errors import InputError
+    from runtime.player import picture
+
+    time = args.time or 0.0
+    if not 0 <= time <= player.duration + 1e-6:
+        raise InputError(f"{args.bundle}: time {time:g} s is not in the clip, 0 to {player.duration:g} s")
+    seen = {"size": args.size, "azimuth": math.radians(args.azimuth or 0.0), "background": args.background,
+            "residual": not args.rigid}
+    if args.backend == "cpu":
+        pixels = picture(player, time, **seen)
+    else:
+        from viewer import headless
+
+        with headless.drawing(player, None if args.backend == "gl" else args.backend) as renderer:
+            pixels = headless.picture(renderer, player, time, **seen)
+    write_picture(pixels, args.output)
 
 
 def with_progress(items, total: int, text: str):

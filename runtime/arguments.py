@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -21,6 +22,25 @@ def parse_count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r}: write a number of at least 1")
     return int(text)
+
+
+def parse_number(text: str) -> float:
+    """A finite number."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{text!r}: write a number")
+    return number
+
+
+def parse_seconds(text: str) -> float:
+    """A length of time, up to an hour."""
+    seconds = parse_number(text)
+    if not 0 < seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r}: write seconds, above 0 and up to 3600")
+    return seconds
 
 
 def parse_range(text: str) -> tuple[int, int]:

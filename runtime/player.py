@@ -108,8 +108,14 @@ def orbit_frames(player: Player, *, size: tuple[int, int], turns: int | float = 
     seconds = player.duration if seconds is None else seconds
     count = max(round(seconds * player.fps), 1)
     for i in range(count):
-        time = i / player.fps
-        camera = orbit_camera(player.target_at(time), azimuth=2 * math.pi * turns * i / count,
-                              elevation=ELEVATION, distance=DISTANCE, fov_y=FOV_Y, size=size)
-        image = render(player.gaussians_at(time, residual=residual), camera)
-        yield composite(image.rgba, background)
+        yield picture(player, i / player.fps, size=size, azimuth=2 * math.pi * turns * i / count,
+                      background=background, residual=residual)
+
+
+def picture(player: Player, time_seconds: int | float, *, size: tuple[int, int], azimuth: float,
+            background: tuple[float, float, float], residual: bool = True) -> UInt8[np.ndarray, "H X 3"]:
+    """The clip at a time from a camera that follows the figure; `azimuth` [rad] is 0 in front, pi / 2 at its left."""
+    camera = orbit_camera(player.target_at(time_seconds), azimuth=azimuth, elevation=ELEVATION, distance=DISTANCE,
+                          fov_y=FOV_Y, size=size)
+    image = render(player.gaussians_at(time_seconds, residual=residual), camera)
+    return composite(image.rgba, background)
