@@ -18,6 +18,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import dijkstra
 
 from baker import cloth_kernels as kernels
+from baker import surface_kernels
 from baker.avatar import Avatar, Garment, SkinnedMesh
 from baker.collider import MIN_CLEARANCE, BodySamples, Cores, arm_share, lengths, skin
 from baker.meshes import face_areas, ride, vertex_normals
@@ -179,7 +180,7 @@ def penetrations(avatar: Avatar, garment: Garment, motion: Motion, *, frame: int
     arm = (arm_share(avatar.body, avatar.rig) > 0.5) & (not _meets_arms(garment, avatar).any())
     faces = np.ascontiguousarray(avatar.body.faces[~arm[avatar.body.faces].any(1)], np.int64)
     depths = np.empty(len(vertices))
-    kernels.penetration_depths(vertices.astype(np.float64), body, faces, depths)
+    surface_kernels.penetration_depths(vertices.astype(np.float64), body, faces, depths)
     return np.where(garment.pinned, 0.0, depths)
 
 
@@ -286,7 +287,7 @@ class _Cloth:
         half = 0.5 / self.track.poses.fps
         expected = self.sheet.positions + half * self.sheet.velocities
         self._find_contacts(expected, 0.5 * (before[0] + after[0]))
-        kernels.vertex_normals(self.sheet.positions, self.garment.mesh.faces, self.sheet.normals)
+        surface_kernels.vertex_normals(self.sheet.positions, self.garment.mesh.faces, self.sheet.normals)
         body = kernels.Body(
             points0=before[0], points1=after[0], normals0=before[1], normals1=after[1], cores0=before[2],
             cores1=after[2], radii=self.cores.radii, core_is_arm=self.cores.is_arm, meets_arms=self.meets_arms,
@@ -299,7 +300,7 @@ class _Cloth:
         shown = self.sheet.positions.copy()
         for _ in range(2):
             self._find_contacts(shown, self.body[0])
-            kernels.push_out(shown, self.free, self.body[0], self.body[1], self.contacts, self.clearances)
+            surface_kernels.push_out(shown, self.free, self.body[0], self.body[1], self.contacts, self.clearances)
         return shown.astype(np.float32)
 
     def _body(self, matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -308,12 +309,12 @@ class _Cloth:
         points, normals = self.samples.at(matrices)
         for cloth in self.under:
             below = np.empty_like(cloth.sheet.positions)
-            kernels.vertex_normals(cloth.sheet.positions, cloth.garment.mesh.faces, below)
+            surface_kernels.vertex_normals(cloth.sheet.positions, cloth.garment.mesh.faces, below)
             points, normals = np.concatenate([points, cloth.sheet.positions]), np.concatenate([normals, below])
         return points, normals, self.cores.at(matrices)
 
     def _find_contacts(self, positions: np.ndarray, samples: np.ndarray) -> None:
-        kernels.nearest_samples(positions, self.meets_arms, samples, self.is_arm, SEARCH_RADIUS, self.contacts)
+        surface_kernels.nearest_samples(positions, self.meets_arms, samples, self.is_arm, SEARCH_RADIUS, self.contacts)
 
 
 def _is_hair(garment: Garment, avatar: Avatar) -> bool:

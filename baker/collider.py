@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from baker import cloth_kernels as kernels
+from baker import surface_kernels as kernels
 from baker.avatar import Avatar, SkinnedMesh
 from runtime.types import Rig
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from baker import cloth_kernels
+from baker import surface_kernels
 from baker.avatar import Avatar, Garment, SkinnedMesh
 from baker.avatars.parts import load_parts
 from baker.cloth import (
@@ -310,7 +310,7 @@ def test_penetration_depth_of_a_capsule_is_its_distance_to_the_surface() -> None
     radii = np.array([0.0, 0.05, 0.09, 0.11, 0.3])
     points = np.stack([radii, 0 * radii, 0 * radii], 1)
     depths = np.empty(len(points))
-    cloth_kernels.penetration_depths(points, vertices, faces, depths)
+    surface_kernels.penetration_depths(points, vertices, faces, depths)
     # The chords of 60 sides lie 0.1 (1 - cos(3 deg)) = 0.14 mm inside the circle.
     assert np.abs(depths - np.maximum(0.1 - radii, 0)).max() < 1.5e-4
 
