@@ -23,6 +23,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,8 @@ def write(bundle: Bundle, path: Path, options: ExportOptions) -> Report:
     files |= _skin_files(chosen, options, times, layout, name=name, axes=axes)
     facts = _facts(chosen, options, layout, frames=frames, axes=axes, files=sorted(files)) | facts
     files[f"{name}_data.json"] = json.dumps([facts], indent=1).encode("ascii")
-    with new_folder(path, owned=r".*_(pos2?|rot|col2?|bone|skin|rest_pos|rest_rot|data)[.](exr|png|json)") as folder:
+    owned = rf"{re.escape(name)}_(pos2?|rot|col2?|bone|skin|rest_pos|rest_rot|data)[.](exr|png|json)"
+    with new_folder(path, owned=owned) as folder:
         for file, content in files.items():
             (folder / file).write_bytes(content)
     lost = ("the labels", LOST_STEPS[options.texture], "the residual, in the bone texture: it is the rig alone")

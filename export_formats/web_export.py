@@ -30,7 +30,8 @@ SPARK_FILES = ("built/ani3d-spark.js", "spark/ani3d-spark.d.ts", "spark/three.ht
 """The module for three.js with Spark, its types, and a page that uses it."""
 STANDALONE = "standalone.html"
 
-_OWNED = r"(index|standalone|three)\.html|avatar\.ani3d|shaders|[a-z_]+\.js|ani3d-spark\.(js|d\.ts)"
+_OWNED = "|".join(map(re.escape, (*MODULES, WORKER, PAGE, STANDALONE, FILE, "shaders",
+                                  *(Path(name).name for name in SPARK_FILES))))
 _IMPORT = re.compile(r"^import \{[^}]*\} from \"\./[a-z_]+\.js\";\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=async |function|class|const)", re.MULTILINE)
 _START = re.compile(r"<!-- START -->\n.*<!-- END -->\n", re.DOTALL)
@@ -81,5 +82,5 @@ def joined_modules() -> str:
 
 
 def _literal(value: object) -> str:
-    """A JavaScript literal that cannot end the script it stands in."""
-    return json.dumps(value).replace("</", "<\\/")
+    """A JavaScript literal that cannot end the script it stands in, nor keep it from ending (`<!--<script>`)."""
+    return json.dumps(value).replace("<", "\\u003c")

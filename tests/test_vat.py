@@ -147,3 +147,11 @@ def test_too_many_texels_and_unknown_kinds_leave_nothing(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="--lod"):
         export_formats.write(FIGURE, tmp_path / "a", to="vat", options=ExportOptions())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_textures_of_another_name_are_nobodys_to_replace(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "hand_pos.png").write_bytes(b"mine")
+    with pytest.raises(InputError, match=r"hand_pos\.png"):
+        export_formats.write(FIGURE, tmp_path / "a", to="vat")
+    assert (tmp_path / "a" / "hand_pos.png").read_bytes() == b"mine"

@@ -5,6 +5,7 @@ import json
 import math
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +148,36 @@ def test_page_plays_scrubs_and_draws_without_errors(folders, tmp_path):
 
         shown = np.asarray(Image.open(tmp_path / "page.png").convert("RGB"))
         assert shown[:200].std() > 15
+        assert page.errors == []
+
+
+@browser
+def test_dropped_file_takes_the_persons_place_and_a_damaged_one_leaves_it_playing(folders):
+    other = (folders / "sides" / "avatar.ani3d").read_bytes()
+    with serve(folders) as address, Page(f"{address}basis/", size=SIZE) as page:
+        page.evaluate("ready")
+
+        def drop(content: bytes, name: str) -> None:
+            page.evaluate(f"""(async () => {{
+                const transfer = new DataTransfer();
+                const bytes = Uint8Array.from(atob("{base64.b64encode(content).decode()}"), (c) => c.charCodeAt(0));
+                transfer.items.add(new File([bytes], "{name}"));
+                await window.ondrop({{preventDefault() {{}}, dataTransfer: transfer}});
+            }})()""")
+
+        page.wait_until("player.time > 0 && player._order")
+        drop(other[:-9], "cut.ani3d")
+        assert "cut.ani3d: is cut off" in page.evaluate("document.getElementById('message').textContent")
+        before = page.evaluate("player.time")
+        page.wait_until(f"player.time != {before} && player.playing")
+        page.evaluate("document.getElementById('message').click()")
+        assert page.evaluate("document.getElementById('message').hidden")
+        drop(other, "sides.ani3d")
+        assert page.evaluate("document.title") == f"{make_figure().manifest.name} – ani3d"
+        # The new person's controls and canvas are on the page; the old one's clock and worker are stopped.
+        old = page.evaluate("[player.playing, player.canvas.isConnected, player.renderer.lost()]")
+        assert old == [False, False, True]
+        page.wait_until("document.getElementById('time').value > 0")
         assert page.errors == []
 
 
@@ -299,6 +330,26 @@ def test_modules_joined_into_one_script_have_distinct_names():
     for index, module in enumerate(MODULES):
         imported = re.findall(r'from "\./(\w+\.js)"', (SOURCES / module).read_text())
         assert set(imported) <= set(MODULES[:index]), module
+
+
+@browser
+def test_a_name_of_any_letters_leaves_the_page_whole(tmp_path):
+    """In a script, `<!--<script>` would take the rest of the page with it."""
+    bundle = figure()
+    name = "<!--<script></script>\"'`${1}\\n"
+    web_export.write(replace(bundle, manifest=replace(bundle.manifest, name=name)), tmp_path / "page", ExportOptions())
+    with Page((tmp_path / "page" / "standalone.html").as_uri(), size=SIZE) as page:
+        page.evaluate("ready")
+        assert page.evaluate("[document.title, typeof player]") == [f"{name} – ani3d", "object"]
+        assert page.errors == []
+
+
+def test_writer_keeps_a_users_own_script(tmp_path):
+    web_export.write(figure(), tmp_path / "page", ExportOptions())
+    (tmp_path / "page" / "app.js").write_text("mine")
+    with pytest.raises(InputError, match=r"app\.js"):
+        web_export.write(figure(), tmp_path / "page", ExportOptions())
+    assert (tmp_path / "page" / "app.js").read_text() == "mine"
 
 
 def test_writer_replaces_its_own_export_and_nothing_else(tmp_path):

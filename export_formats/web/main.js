@@ -5,10 +5,16 @@ import {Player} from "./player.js";
 
 const find = (id) => document.getElementById(id);
 
-/** Show a bundle and wire the controls. `resources`: {shaders, worker} as Player.open takes them. */
-export async function start(bytes, resources, source) {
+/**
+ * Show a bundle and wire the controls. `resources`: {shaders, worker} as Player.open takes them. `shown` is the player
+ * it takes the place of; one that cannot be read leaves that as it is.
+ */
+export async function start(bytes, resources, source, shown = null) {
   try {
-    const player = await Player.open(find("canvas"), bytes, {...resources, source});
+    const canvas = shown ? shown.canvas.cloneNode() : find("canvas");
+    const player = await Player.open(canvas, bytes, {...resources, source});
+    shown?.canvas.replaceWith(canvas);
+    shown?.close();
     wire(player, resources);
     player.play();
     find("message").hidden = true;
@@ -21,8 +27,9 @@ export async function start(bytes, resources, source) {
   }
 }
 
-/** One line in the middle of the page. */
+/** One line in the middle of the page, until it is touched. */
 export function explain(error) {
+  find("message").onclick = () => find("message").hidden = true;
   find("message").hidden = false;
   find("message").textContent = error instanceof InputError ? error.message : `The player failed: ${error.message}`;
 }
@@ -30,7 +37,7 @@ export function explain(error) {
 function wire(player, resources) {
   const {clips, gaussians, name} = player.bundle;
   document.title = `${name} – ani3d`;
-  // A fresh canvas and fresh controls: those of a bundle shown before keep no listener.
+  // Fresh controls: those of a bundle shown before keep no listener.
   const controls = ["time", "play", "clip", "detail", "residual", "speed"];
   for (const id of controls) find(id).replaceWith(find(id).cloneNode(true));
   const [time, play, clip, detail, residual, speed] = controls.map(find);
@@ -78,9 +85,6 @@ function wire(player, resources) {
     event.preventDefault();
     const file = event.dataTransfer.files[0];
     if (!file) return;
-    player.pause();
-    player.worker.terminate();
-    player.canvas.replaceWith(player.canvas.cloneNode());
-    await start(new Uint8Array(await file.arrayBuffer()), resources, file.name).catch(() => {});
+    await start(new Uint8Array(await file.arrayBuffer()), resources, file.name, player).catch(() => {});
   };
 }

@@ -89,6 +89,13 @@ export class Player {
     this.playing = false;
   }
 
+  /** Stop for good: end the worker and give the GPU's memory back. The canvas cannot be drawn on again. */
+  close() {
+    this.pause();
+    this.worker.terminate();
+    this.renderer.gl.getExtension("WEBGL_lose_context")?.loseContext();
+  }
+
   /** Draw again soon: after a change of camera, time or setting while paused. */
   refresh() {
     this._start();
