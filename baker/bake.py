@@ -21,7 +21,7 @@ from baker.avatar_file import (
     save_gaussians,
     save_motion,
 )
-from baker.avatars import load_avatar
+from baker.avatars import avatar_files, load_avatar
 from baker.avatars.options import AvatarOptions
 from baker.conditions import Conditions, pose_video, reference_image
 from baker.config import BakeConfig, CoarseConfig
@@ -45,6 +45,9 @@ from runtime.errors import InputError
 from runtime.fast_skinning import pose_gaussians
 from runtime.skinning import skinning_matrices
 from runtime.types import Bundle, Camera, Clip, Manifest, Motion, Residual
+
+MAX_KEPT = 640 << 20
+"""Bytes of posed Gaussians that are remembered: 400 frames of 40 000."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,10 @@ def bake(request: BakeRequest, config: BakeConfig) -> BakeResult:
     Raises `InputError` before anything is written when an input cannot be used.
     """
     # 1. The door: whatever the user gave is read and checked before the folder is made.
+    if request.seed < 0:
+        raise InputError(f"--seed {request.seed}: must be 0 or more")
+    if request.output.name in ("", ".."):  # `.` has no name to call the bundle by
+        request = replace(request, output=request.output.resolve())
     sources = describe_sources(request)
     loaded = None if _avatar_is_done(request, sources) else load_inputs(request)
     prior = None
@@ -132,8 +139,10 @@ def describe_sources(request: BakeRequest) -> dict[str, Any]:
         described[key] = ({"file": path.name, "bytes": path.stat().st_size, "sha256": file_fingerprint(path)}
                           if path.is_file() else {"name": text})
     files = [path for path in motion_files_of(request.motion) if path.is_file()]
-    if not Path(request.motion).is_file() and files:  # FILE#CLIP, or a folder of frames
+    if files and files != [Path(request.motion)]:  # FILE#CLIP, a folder of frames, or files that go together
         described["motion"]["sha256"] = [file_fingerprint(path) for path in files]
+    if beside := avatar_files(request.avatar, texture_dir=request.textures):
+        described["avatar"]["beside"] = [file_fingerprint(path) for path in beside]
     if request.avatar_options != AvatarOptions():
         described["avatar_options"] = {key: str(value) for key, value in asdict(request.avatar_options).items()}
         described["companions"] = [file_fingerprint(path) for path in request.avatar_options.files if path.is_file()]
@@ -198,20 +207,22 @@ class _Pipeline:
         bake_dir = self.request.output
         done: list[StageResult] = []
 
-        def stage(name: str, config: Any, inputs: list[StageResult], work: Callable[[Path], Mapping]) -> StageResult:
+        def stage(name: str, config: Any, inputs: list[StageResult], work: Callable[[Path], Mapping], *,
+                  device: str = "cpu") -> StageResult:
             self.progress.stage(name)
-            done.append(run_stage(bake_dir, name, config=config, inputs=inputs, work=work))
+            done.append(run_stage(bake_dir, name, config=config, inputs=inputs, work=work, device=device))
             return done[-1]
 
         config = self.config
         first = stage("000_sources", sources, [], lambda part: self.sources(part, sources))
         second = stage("010_avatar", {}, [first], lambda part: self.avatar(part, loaded))
         self.open_avatar(second.path)
-        coarse = stage("020_coarse", asdict(config.coarse) | {"segmenter": self.request.segmenter}, [second],
+        coarse = stage("020_coarse", asdict(config.coarse) | {"segmenter": self.segmenter.fingerprint}, [second],
                        self.coarse)
-        restored = stage("030_restore", self.restore_config(), [coarse], lambda part: self.restore(part, coarse.path))
+        restored = stage("030_restore", self.restore_config(), [coarse], lambda part: self.restore(part, coarse.path),
+                         device="cpu" if self.prior is None else self.prior.device)
         field = stage("040_optimise", asdict(config.optimise) | asdict(self.backend), [restored],
-                      lambda part: self.optimise(part, restored.path))
+                      lambda part: self.optimise(part, restored.path), device=self.backend.device)
         offsets = stage("050_distil", asdict(config.distil), [field], lambda part: self.distil(part, field.path))
         mlp = {"residual_mlp": asdict(self.mlp)} if self.mlp else {}
         bundle = stage("060_bundle", {"name": bake_dir.stem} | mlp, [offsets],
@@ -231,7 +242,7 @@ class _Pipeline:
         self.avatar_ = load_saved_avatar(folder / "avatar.npz")
         self.motion = load_saved_motion(folder / "motion.npz")
         self.targets = root_targets(self.avatar_.rig, self.motion, figure=self.avatar_.gaussians.means)
-        self.rigid: PoseAt = lru_cache(maxsize=400)(
+        self.rigid: PoseAt = self.kept(
             lambda t: pose_gaussians(self.avatar_.gaussians, self.avatar_.rig,
                                      skinning_matrices(self.avatar_.rig, self.motion, t)))
 
@@ -291,7 +302,12 @@ class _Pipeline:
         truth = cloth.simulate(self.avatar_, self.motion, cloth.ClothConfig(),
                                progress=lambda done, total: self.progress.report(done, total, "simulating cloth"))
         np.savez(part / "truth.npz", *truth.garment_vertices)
-        return lru_cache(maxsize=400)(truth.posed)
+        return self.kept(truth.posed)
+
+    def kept(self, pose_at: PoseAt) -> PoseAt:
+        """`pose_at` that remembers as many of its last frames as fit into `MAX_KEPT`: each trajectory asks for all."""
+        frame_bytes = 40 * self.avatar_.gaussians.count  # means, quaternions and scales; the rest is shared
+        return lru_cache(maxsize=max(MAX_KEPT // frame_bytes, 1))(pose_at)
 
     def restored(self, coarse: Video, pose_at: PoseAt, *, seed: int) -> Video:
         """A coarse video through the prior (Algorithm 1)."""

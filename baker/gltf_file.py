@@ -104,13 +104,20 @@ class Gltf:
                     body).encode("latin-1")
             except (binascii.Error, ValueError):
                 raise self.fail(f"the data of a {what} is not base64; export it again") from None
-        name = unquote(uri)
-        inside = (self.path.parent / name).resolve()
-        if "://" in uri or "\0" in name or not inside.is_relative_to(self.path.parent.resolve()):
+        inside = self.beside(uri)
+        if inside is None:
             raise self.fail(f"its {what} {uri[:80]!r} is not a file in its folder; export it as one .glb")
         if not inside.is_file():
-            raise self.fail(f"its {what} {name[:80]!r} is missing; put it beside the file, or export one .glb")
+            raise self.fail(f"its {what} {unquote(uri)[:80]!r} is missing; put it beside the file, or export one .glb")
         return read_bytes(inside, what=f"a {what}", limit=MAX_FILE)
+
+    def beside(self, uri: str) -> Path | None:
+        """Where an address points that must be in the document's folder; None if it is not."""
+        name, folder = unquote(uri), self.path.parent.resolve()
+        if "://" in uri or "\0" in name:
+            return None
+        place = (folder / name).resolve()
+        return place if place.is_relative_to(folder) else None
 
     def accessor(self, index: object, *, columns: tuple[int, ...], kinds: str = "f") -> np.ndarray:
         """The values [count C] of an accessor; floats float32 (normalised integers scaled), integers as int64 when
@@ -219,6 +226,14 @@ def open_gltf(path: Path) -> Gltf:
         elif name not in READ_EXTENSIONS:
             raise gltf.fail(f"requires the extension {str(name)[:60]!r}, which is not read; export it without")
     return gltf
+
+
+def linked_files(path: Path, *, keys: tuple[str, ...] = ("buffers", "images")) -> list[Path]:
+    """The files in its folder that a document reads besides itself, as far as they are there, for fingerprints."""
+    gltf = open_gltf(path)
+    uris = [item.get("uri") for key in keys for item in gltf.items(key)]
+    places = [gltf.beside(uri) for uri in uris if isinstance(uri, str) and not uri.startswith("data:")]
+    return [place for place in places if place is not None and place.is_file()]
 
 
 def _open_binary(path: Path, data: bytes) -> Gltf:

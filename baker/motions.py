@@ -16,6 +16,7 @@ import numpy as np
 from baker.avatar import Avatar, SkinnedMesh
 from baker.body import JOINT_NAMES, PARENTS, make_body
 from baker.foot_planting import plant_feet
+from baker.gltf_file import linked_files
 from baker.motion_files import KINDS, is_motion_file, read_motion, split_source
 from baker.motion_files.asf_amc import find_asf
 from baker.motion_files.lhm import find_frames
@@ -108,6 +109,8 @@ def motion_files_of(source: str) -> list[Path]:
         return find_frames(path)
     if path.suffix.lower() == ".amc" and path.is_file():
         return [path, find_asf(path)]
+    if path.suffix.lower() in (".glb", ".gltf", ".vrm") and path.is_file():
+        return [path, *linked_files(path, keys=("buffers",))]
     return [path]
 
 

@@ -10,10 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from sample_gltf import write_glb
 
+from baker import bake as bake_module
+from baker.bake import BakeRequest, describe_sources
+from baker.config import preset
 from baker.stages import STAGES
 from runtime.bundle import read_bundle
 from runtime.decoders.onnx_model import onnx_model
+from runtime.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 CHARACTER = ROOT.parent / "shared" / "data" / "cc0_human" / "cc0_character_f01.npz"
@@ -39,6 +45,67 @@ def unbroken(tmp_path_factory) -> Path:
     output = tmp_path_factory.mktemp("unbroken") / "x.bake"
     run(command(output))
     return output
+
+
+def sources(avatar: str = "builtin", motion: str = "walk", **choices: object) -> dict:
+    return describe_sources(BakeRequest(avatar=avatar, motion=motion, output=Path("x.bake"), **choices))
+
+
+def paint(path: Path, grey: int) -> Path:
+    Image.new("RGB", (8, 8), (grey, grey, grey)).save(path)
+    return path
+
+
+def test_every_file_that_an_avatar_is_read_from_counts(tmp_path):
+    # 1. A texture beside a mesh; a picture that nothing reads does not.
+    mesh = str(write_glb(tmp_path / "person.glb", external_texture=paint(tmp_path / "skin.png", 0).name))
+    before = sources(mesh)
+    paint(tmp_path / "other.png", 9)
+    assert sources(mesh) == before
+    paint(tmp_path / "skin.png", 200)
+    assert sources(mesh) != before
+    # 2. A character's textures, wherever they were found.
+    character = tmp_path / "who.npz"
+    np.savez(character, parts=np.array([["body", "cloth.png"], ["collider", ""]]))
+    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
+    paint(tmp_path / "a" / "cloth.png", 1), paint(tmp_path / "b" / "cloth.png", 2)
+    first, second = (sources(str(character), textures=tmp_path / name) for name in ("a", "b"))
+    paint(tmp_path / "b" / "cloth.png", 1)
+    assert first != second and sources(str(character), textures=tmp_path / "b") == first
+    # 3. A SOG's pictures.
+    (tmp_path / "scan").mkdir()
+    (tmp_path / "scan" / "meta.json").write_text("{}")
+    (tmp_path / "scan" / "means_l.webp").write_bytes(b"1")
+    described = [sources(str(tmp_path / "scan" / name)) for name in ("", "meta.json")]
+    (tmp_path / "scan" / "means_l.webp").write_bytes(b"2")
+    assert all(sources(str(tmp_path / "scan" / name)) != old for name, old in
+               zip(("", "meta.json"), described, strict=True))
+
+
+def test_every_file_that_a_motion_is_read_from_counts(tmp_path):
+    (tmp_path / "02.asf").write_text("one")
+    (tmp_path / "02_01.amc").write_text("two")
+    before = sources(motion=str(tmp_path / "02_01.amc"))
+    (tmp_path / "02.asf").write_text("three")
+    assert sources(motion=str(tmp_path / "02_01.amc")) != before
+
+
+def test_output_without_a_name_takes_its_folders_and_a_seed_below_zero_is_refused(tmp_path, monkeypatch):
+    class Stopped(Exception):
+        pass
+
+    def seen(request: BakeRequest) -> dict:
+        raise Stopped(request.output)
+
+    monkeypatch.setattr(bake_module, "describe_sources", seen)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for text, expected in ((".", (tmp_path / "here").resolve()), ("..", tmp_path.resolve()), ("x", Path("x"))):
+        with pytest.raises(Stopped) as stopped:
+            bake_module.bake(BakeRequest(avatar="builtin", motion="walk", output=Path(text)), preset("draft"))
+        assert stopped.value.args == (expected,)
+    with pytest.raises(InputError, match="--seed -1: must be 0 or more"):
+        bake_module.bake(BakeRequest(avatar="builtin", motion="walk", output=Path("x"), seed=-1), preset("draft"))
 
 
 def bundle_bytes(bake: Path) -> bytes:

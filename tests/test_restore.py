@@ -27,6 +27,7 @@ class PullingPrior:
     window: int = 9
     size_multiple: int = 16
     fingerprint: str = "pulling"
+    device: str = "cpu"
 
     def encode(self, rgb: np.ndarray) -> Tensor:
         video = torch.from_numpy(rgb).float()[::4] / 255

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -110,6 +111,15 @@ def test_tracking_prompts_one_frame_and_visits_every_frame_both_ways(folder: Pat
     whole = segmenter.track(video(5).rgb, torch.tensor([2.0, 2.0, 38.0, 46.0]), 2)
     again = segmenter.track(video(5).rgb, torch.tensor([2.0, 2.0, 38.0, 46.0]), 2)
     assert whole.shape == (5, 48, 40) and np.array_equal(whole, again)
+
+
+def test_other_weights_are_another_segmenter(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "copy")
+    same = GroundedSam2.load(tmp_path / "copy").fingerprint
+    assert same == GroundedSam2.load(folder).fingerprint != load_segmenter("labels").fingerprint
+    config = tmp_path / "copy" / "sam2" / "config.json"
+    config.write_text(config.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    assert GroundedSam2.load(tmp_path / "copy").fingerprint != same
 
 
 class Scripted(GroundedSam2):

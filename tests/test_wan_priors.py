@@ -80,6 +80,18 @@ def test_guidance_leads_from_the_negative_to_the_prompt(fun_folder: Path, vace_f
         assert guided.fingerprint != plain.fingerprint
 
 
+@pytest.mark.parametrize("part", ["vae", "text_encoder"])
+def test_another_codec_or_text_encoder_is_another_prior(fun_folder: Path, vace_folder: Path, tmp_path: Path,
+                                                        part: str) -> None:
+    for kind, folder in ((WanFunPrior, fun_folder), (WanVacePrior, vace_folder)):
+        copy = tmp_path / kind.name
+        shutil.copytree(folder, copy)
+        assert kind.load(copy, PLAIN).fingerprint == (before := kind.load(folder, PLAIN).fingerprint)
+        config = copy / part / "config.json"
+        config.write_text(config.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+        assert kind.load(copy, PLAIN).fingerprint != before
+
+
 def test_each_expert_has_its_own_noise_levels(tmp_path: Path) -> None:
     prior = WanFunPrior.load(write_fun_control(tmp_path, experts=True), PLAIN)
     x = torch.randn(16, 3, 4, 4, generator=torch.Generator().manual_seed(0))

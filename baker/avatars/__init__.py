@@ -69,3 +69,26 @@ def load_avatar(source: str, *, parts: tuple[str, ...] = (), binding: Method = "
         return load_scan(path, options=options, binding=binding, seed=seed).avatar
     raise InputError(f"{source}: is not an avatar this version reads; give 'builtin', a character in parts or a body "
                      f"model (*.npz), a skinned mesh ({', '.join(MESHES)}) or splats ({', '.join(SPLATS)})")
+
+
+def avatar_files(source: str, *, texture_dir: Path | None = None) -> list[Path]:
+    """The files that an avatar is read from besides the one that `source` names (textures, buffers, a SOG's pictures),
+    for fingerprints; a companion given by an option is not among them. Raises `InputError` for a damaged file."""
+    path = Path(source)
+    suffix = path.suffix.lower()
+    if source.partition(":")[0] == "builtin":
+        return []
+    if suffix in MESHES and path.is_file():
+        from baker.gltf_file import linked_files
+
+        return linked_files(path)
+    if suffix == ".npz" and path.is_file():
+        from baker.avatars.body_model import is_body_model
+        from baker.avatars.part_file import texture_files
+
+        return [] if is_body_model(path) else texture_files(path, texture_dir=texture_dir)
+    folder = path if (path / "meta.json").is_file() else path.parent
+    if path.name == "meta.json" or folder is path:
+        return sorted(other for other in folder.glob("*.webp") if other.is_file()) + (
+            [folder / "meta.json"] if folder is path else [])
+    return []

@@ -109,6 +109,19 @@ def find_texture(name: str, *, part_file: Path, texture_dir: Path | None) -> Pat
     raise InputError(f"{part_file}: its texture '{name}' was not found in {where}; name its folder by --textures DIR")
 
 
+def texture_files(path: Path, *, texture_dir: Path | None) -> list[Path]:
+    """The textures that a character file names, as far as they are there, for fingerprints."""
+    listed = _read_arrays(path, only="parts").get("parts", np.zeros((0, 2), "U1"))
+    names = sorted({str(row[1]) for row in listed if row[1]}) if listed.ndim == 2 and listed.shape[1] == 2 else []
+    found = []
+    for name in names:
+        try:
+            found.append(find_texture(name, part_file=path, texture_dir=texture_dir))
+        except InputError:
+            continue  # the reader says so, if it is worn
+    return found
+
+
 def _files_below(root: Path) -> Iterator[Path]:
     """Files of a folder tree, breadth first, in name order; links to folders are not followed."""
     level = [root]
@@ -125,7 +138,8 @@ def _files_below(root: Path) -> Iterator[Path]:
         level = below
 
 
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+def _read_arrays(path: Path, only: str | None = None) -> dict[str, np.ndarray]:
+    """All arrays of the file, or one."""
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
@@ -135,7 +149,7 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
         if claimed > MAX_BYTES:
             raise InputError(f"{path}: unpacks to {claimed >> 20} MiB, the limit is {MAX_BYTES >> 20} MiB")
         with np.load(path, allow_pickle=False) as data:
-            arrays = {key: data[key] for key in data.files}
+            arrays = {key: data[key] for key in data.files if only in (None, key)}
         return {key: value for key, value in arrays.items() if isinstance(value, np.ndarray)}
     except InputError:
         raise

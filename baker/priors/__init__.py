@@ -37,6 +37,10 @@ class VideoPrior(Protocol):
     def fingerprint(self) -> str:
         """Changes whenever the prior's answers may: a bake made with another is made anew."""
 
+    @property
+    def device(self) -> str:
+        """Torch device it computes on, for the record."""
+
     def encode(self, rgb: np.ndarray) -> Tensor:
         """Latents [C t h w] of a video uint8 [T H X 3]."""
 

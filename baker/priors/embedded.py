@@ -191,6 +191,10 @@ class EmbeddedPrior:
         return f"embedded:{self.weights_sha256}:{'coarse' if self.sees_coarse else 'pose only'}"
 
     @property
+    def device(self) -> str:
+        return "cpu"
+
+    @property
     def codec(self) -> PatchCodec:
         """The codec that the network was trained with."""
         return self.network.codec

@@ -94,7 +94,8 @@ class WanFunPrior(WanBackend):
         return WanFunPrior(
             experts=experts, codec=WanCodec.load(folder / "vae", slot), text=TextEncoder.load(folder, slot),
             picture=PictureEncoder.load(folder / "image_encoder", slot) if with_picture else None,
-            slot=slot, weights=files_fingerprint(transformer_folders(folder)) + tuned_fingerprint(tuned))
+            slot=slot, weights=files_fingerprint([*transformer_folders(folder), *(folder / part for part in (
+                "vae", "text_encoder", "image_encoder"))]) + tuned_fingerprint(tuned))
 
 
 def predictions(model: nn.Module, x: Tensor, sigma: float, inputs: WanInputs) -> list[Tensor]:

@@ -208,6 +208,10 @@ class WanBackend:
     def fingerprint(self) -> str:
         return f"{self.name}:{self.weights}:{self.options.guidance_scale}:{self.options.dtype}"
 
+    @property
+    def device(self) -> str:
+        return self.options.device
+
     def encode(self, rgb: np.ndarray) -> Tensor:
         return self.codec.encode(rgb)
 
@@ -230,12 +234,12 @@ class WanBackend:
 
 
 def files_fingerprint(folders: list[Path]) -> str:
-    """Of folders' safetensors: names, sizes and headers; hashing tens of gigabytes would take minutes."""
+    """Of folders' safetensors (names, sizes and headers; hashing tens of gigabytes would take minutes) and configs."""
     digest = hashlib.sha256()
-    for folder in folders:
-        for file in sorted(folder.glob("*.safetensors")):
+    for number, folder in enumerate(folders):
+        for file in [*sorted(folder.glob("*.safetensors")), *folder.glob("config.json")]:
             with open(file, "rb") as stream:
-                digest.update(f"{folder.name}/{file.name}:{file.stat().st_size}".encode() + stream.read(1 << 20))
+                digest.update(f"{number}/{file.name}:{file.stat().st_size}".encode() + stream.read(1 << 20))
     return digest.hexdigest()[:32]
 
 

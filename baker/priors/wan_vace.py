@@ -91,7 +91,7 @@ class WanVacePrior(WanBackend):
                                  lambda path: load_transformer(path, dtype=options.dtype))
         return WanVacePrior(transformer=transformer, codec=WanCodec.load(folder / "vae", slot),
                             text=TextEncoder.load(folder, slot), slot=slot,
-                            weights=files_fingerprint([folder / "transformer"]) + tuned_fingerprint(tuned))
+                            weights=files_fingerprint([folder / part for part in PARTS]) + tuned_fingerprint(tuned))
 
 
 def predictions(model: nn.Module, x: Tensor, sigma: float, inputs: VaceInputs) -> list[Tensor]:

@@ -21,12 +21,18 @@ clothes, SAM 2 follows them; for avatars without labels. Weights from the user's
 class Segmenter(Protocol):
     """Finds the preserved mask M = human minus garment (paper 4.2, D.1)."""
 
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever its answers may: a bake made with another is made anew."""
+
     def preserved(self, video: Video) -> UInt8[np.ndarray, "T H X"]:
         """Coverage 0..255 of every frame."""
 
 
 class LabelSegmenter:
     """What the renderer already knows."""
+
+    fingerprint = "labels"
 
     def preserved(self, video: Video) -> UInt8[np.ndarray, "T H X"]:
         return video.preserved

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from transformers import AutoTokenizer, GroundingDinoForObjectDetection, Sam2VideoModel
 from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
 
-from baker.priors.wan_parts import load_part
+from baker.priors.wan_parts import files_fingerprint, load_part
 from baker.videos import Video
 from runtime.errors import InputError
 
@@ -42,6 +42,12 @@ class GroundedSam2:
     detector: nn.Module
     tokenizer: Any
     tracker: nn.Module
+    weights: str = ""
+    """Tells weights apart."""
+
+    @property
+    def fingerprint(self) -> str:
+        return f"grounded-sam2:{self.weights}"
 
     @staticmethod
     def load(folder: Path) -> GroundedSam2:
@@ -53,7 +59,8 @@ class GroundedSam2:
         except (OSError, ValueError) as error:
             raise InputError(f"{folder}/grounding-dino: no tokenizer ({str(error).splitlines()[0]}); download it "
                              "again") from error
-        return GroundedSam2(detector=detector, tokenizer=tokenizer, tracker=tracker)
+        return GroundedSam2(detector=detector, tokenizer=tokenizer, tracker=tracker,
+                            weights=files_fingerprint([folder / "grounding-dino", folder / "sam2"]))
 
     def preserved(self, video: Video) -> UInt8[np.ndarray, "T H X"]:
         """Person and not clothes. Raises `InputError` for a video without a person; without clothes the whole person
