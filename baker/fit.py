@@ -123,11 +123,15 @@ def _scan_points(gaussians: GaussianSet, source: str, seed: int) -> _Scan:
         raise InputError(f"{source}: has {len(solid)} opaque Gaussians, too few to find a person in (500 are needed)")
     rng = np.random.Generator(np.random.Philox(seed))
     some = means[rng.choice(solid, min(len(solid), 30_000), replace=False)]
+    # Where several are in one place, one speaks for all: no distance below is then zero.
+    some = some[np.sort(np.unique(some, axis=0, return_index=True)[1])]
+    if len(some) < 100:
+        raise InputError(f"{source}: its opaque Gaussians are in {len(some)} places; 100 are needed to find a person")
     middle = np.median(some, axis=0)
     spread = np.median(np.linalg.norm(some - middle, axis=1))
-    some = some[np.linalg.norm(some - middle, axis=1) < 6 * spread]
+    some = some[np.linalg.norm(some - middle, axis=1) <= 6 * spread]
     distance = cKDTree(some).query(some, k=9)[0][:, -1]
-    some = some[distance < 5 * np.median(distance)]
+    some = some[distance <= 5 * np.median(distance)]
     # Evenly over space: faces and hands are dense, arms are not.
     cell = np.ptp(some, axis=0).max() / 90
     _, first = np.unique(np.floor(some / cell).astype(np.int64), axis=0, return_index=True)

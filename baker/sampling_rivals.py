@@ -75,11 +75,16 @@ def flow_edit(velocity: Velocity, y: Tensor, mask: Tensor, *, schedule: Schedule
 
 def mcs(velocity: Velocity, y: Tensor, mask: Tensor, *, schedule: Schedule, seed: int, weight: float = 0.5) -> Tensor:
     """Multi-view consistency sampling (Yu et al. 2024, VistaDream): the predicted noise is blended with the noise
-    that would have made x from y, scaled to the predicted one's deviation; `weight` inside the mask (0.3 to 0.8)."""
+    that would have made x from y, scaled to the predicted one's deviation; `weight` inside the mask (0.3 to 0.8). From
+    pure noise (s = 1) x says nothing of y, and the step is SDEdit's."""
     x = _start(y, schedule, seed)
     share = weight * mask
     for sigma, following in pairwise(schedule.sigmas):
-        x1 = x + (1 - sigma) * velocity(x, sigma)
+        v = velocity(x, sigma)
+        if sigma == 1:
+            x = x + (following - sigma) * v
+            continue
+        x1 = x + (1 - sigma) * v
         rendered = (x - (1 - sigma) * y) / sigma
         rendered = rendered * (x1.std() / rendered.std())
         x1 = x1 + share * (rendered - x1)

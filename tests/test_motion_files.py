@@ -220,7 +220,8 @@ def test_lhm_frames_come_back_as_written(tmp_path: Path) -> None:
     np.testing.assert_allclose(clip.positions[:, 0], trans * [1, -1, -1], atol=1e-12)
     frame = json.loads((tmp_path / "m" / "smplx_params" / "00002.json").read_text())
     for key, value, message in (("body_pose", [[0, 0, 0]], "body_pose is not 21 x 3"), ("trans", ["a", 0, 0], "trans"),
-                                ("root_pose", [float("nan"), 0, 0], "root_pose holds NaN")):
+                                ("root_pose", [float("nan"), 0, 0], "root_pose holds NaN"),
+                                ("trans", [10**400, 0, 0], "trans is not 1 x 3")):
         (tmp_path / "m" / "smplx_params" / "00002.json").write_text(json.dumps(frame | {key: value}))
         with pytest.raises(InputError, match=rf"00002\.json: {message}"):
             read_motion(str(tmp_path / "m"))

@@ -102,6 +102,13 @@ def test_mcs_of_weight_zero_is_sdedit_and_acts_only_inside_the_mask() -> None:
     assert (guided - y)[..., :6].abs().mean() < 0.8 * (plain - y)[..., :6].abs().mean()
 
 
+@pytest.mark.parametrize("name", list(RIVALS))
+def test_a_rival_starts_from_pure_noise_too(name: RivalName) -> None:
+    y, mask, schedule = coarse(), torch.ones(1, *SHAPE[1:], dtype=torch.float64), Schedule(t0=1.0, steps=4)
+    assert schedule.sigmas[0] == 1.0
+    assert bool(RIVALS[name](gaussian_velocity(1.0), y, mask, schedule=schedule, seed=0).isfinite().all())
+
+
 def test_mcs_blends_noise_of_the_predicted_deviation() -> None:
     # One step to sigma' = 0 shows the blended noise e: x0 = (x - s e) / (1 - s).
     y, schedule = coarse(), Schedule(steps=1)

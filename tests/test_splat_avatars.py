@@ -15,7 +15,7 @@ from baker.avatars.body_model import read_body_model
 from baker.avatars.options import AvatarOptions
 from baker.avatars.splats import load_scan, mirrored
 from baker.body import JOINT_NAMES, PARENTS, make_body
-from baker.fit import fit_body
+from baker.fit import _scan_points, fit_body
 from baker.motion_files.lhm import write_lhm
 from baker.motions import load_motion
 from export_formats import ExportOptions
@@ -167,6 +167,7 @@ def test_binding_without_sample_points_is_to_the_surface(lhm: dict[str, object])
     (lambda f, o: replace(o, body_model=f / "model.pkl"), "pickle"),
     (lambda f, o: replace(o, sample_points=_points(f, 7)), r"7 points, person\.ply has 2000"),
     (lambda f, o: replace(o, betas=_text(f / "b.json", '{"betas": "x"}')), "holds no 'betas'"),
+    (lambda f, o: replace(o, betas=_text(f / "b.json", f'{{"betas": [{10**400}]}}')), "holds no 'betas'"),
     (lambda f, o: replace(o, betas=_text(f / "b.json", "{")), "is not JSON"),
     (lambda f, o: replace(o, body_model=_model(f, weights=np.zeros((3, 3)))), "'J_regressor'|'weights'"),
     (lambda f, o: replace(o, body_model=_model(f, drop="shapedirs")), "no array 'shapedirs'"),
@@ -303,6 +304,23 @@ def test_a_room_is_no_person() -> None:
         fit_body(room, options=AvatarOptions(), source="room.ply")
     with pytest.raises(InputError, match="too few to find a person"):
         fit_body(room.take(np.arange(30)), options=AvatarOptions(), source="few.ply")
+    with pytest.raises(InputError, match="are in 1 places"):
+        fit_body(room.take(np.zeros(800, int)), options=AvatarOptions(), source="point.ply")
+
+
+def test_a_scan_with_copies_and_a_heap_in_one_place_is_the_scan_without() -> None:
+    """Trackers and merges leave copies; the usual distance to a neighbour is then zero."""
+    rng = np.random.default_rng(3)
+    points = rng.normal(size=(1500, 3)).astype(np.float32)
+    count = len(points)
+    scan = GaussianSet(means=points, quats_wxyz=np.tile(np.float32([1, 0, 0, 0]), (count, 1)),
+                       log_scales=np.full((count, 3), -3, np.float32), opacity_logits=np.full(count, 3, np.float32),
+                       sh0=np.zeros((count, 3), np.float32), labels=np.zeros(count, np.uint8))
+    plain, copies, heap = (_scan_points(scan.take(rows), "scan.ply", 0) for rows in (
+        np.arange(count), np.repeat(np.arange(count), 10), np.concatenate([np.zeros(4000, int), np.arange(count)])))
+    for other in (copies, heap):
+        assert abs(len(other.points) - len(plain.points)) < 0.05 * len(plain.points)
+        assert abs(other.size - plain.size) < 0.05 * plain.size
 
 
 def test_a_mirrored_scan_is_turned_back() -> None:

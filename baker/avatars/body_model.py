@@ -117,7 +117,7 @@ def read_betas(path: Path | None) -> np.ndarray:
         value = arrays.get("betas", arrays.get("shape", arrays.get("")))
     try:
         betas = np.asarray(value, np.float64).reshape(-1)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         betas = np.full(1, np.nan)
     if not 0 < len(betas) <= 1000 or not np.isfinite(betas).all() or np.abs(betas).max() > 100:
         raise InputError(f"{path}: holds no 'betas' (up to some hundred numbers of usual size)")

@@ -66,7 +66,7 @@ def _rows(frame: dict, key: str, rows: int, path: Path) -> np.ndarray:
         return np.zeros((rows, 3))
     try:
         value = np.asarray(frame.get(key), np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # a whole number beyond floats overflows
         value = np.empty(0)
     if value.size != 3 * rows:
         raise InputError(f"{path}: {key} is not {rows} x 3 numbers")
