@@ -32,6 +32,7 @@ def convert(source: str, target: Path, *, avatar_options: AvatarOptions, motion_
     SMPL-X's joints). Avatars become splats in the zero pose, meshes as `count` of them. Raises `InputError`.
     """
     suffix = target.suffix.lower()
+    motion_options.check()
     if source in get_args(ProceduralName) or (is_motion_file(source) and not _is_avatar(source)):
         if suffix not in (".bvh", ".npz", ""):
             raise InputError(f"{target}: motions are written as {', '.join(MOTION_TARGETS)}")
@@ -54,6 +55,7 @@ def _convert_motion(source: str, target: Path, options: MotionOptions) -> str:
     clip = None if source in get_args(ProceduralName) else read_motion(source)
     changed = options != MotionOptions()
     if clip is not None and target.suffix.lower() == ".bvh" and not changed and (clip.parents < 0).sum() == 1:
+        _make_folder(target)
         write_bvh(target, clip)
         return f"{target}: {clip.frames} frames, {len(clip.joint_names)} joints, {clip.fps:g} fps"
     rig = smplx_rig()
@@ -62,6 +64,7 @@ def _convert_motion(source: str, target: Path, options: MotionOptions) -> str:
     if options.in_place:
         motion = on_the_spot(motion)
     motion = closed_loop(motion, options.loop, source)
+    _make_folder(target)
     if target.suffix.lower() == ".bvh":
         write_bvh(target, clip_of(motion, rig))
     else:
@@ -73,6 +76,14 @@ def _convert_motion(source: str, target: Path, options: MotionOptions) -> str:
         else:
             write_lhm(target, poses, motion.root_translations)
     return f"{target}: {motion.frames} frames on SMPL-X's joints, {motion.fps:g} fps"
+
+
+def _make_folder(target: Path) -> None:
+    """The folder that `target` goes into, as exporters make it."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{target}: cannot be written ({error.strerror}); choose another place") from None
 
 
 def smplx_rig() -> Rig:

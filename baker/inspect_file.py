@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,17 @@ from baker.avatars.options import AvatarOptions
 from baker.motion_files import KINDS, read_motion, split_source
 from baker.motion_files.lhm import find_frames
 from baker.motion_files.skeleton import SkeletonClip
-from baker.retarget import figure_height, reference_positions, unit_of, up_axis
 from baker.roles import match_roles
+from baker.source_pose import figure_height, reference_positions, unit_of, up_axis
+from export_formats.output import new_file
 from runtime.errors import InputError
 from runtime.types import GaussianSet, Label
 
 MAX_TREE = 200
 """Joints listed in a tree."""
 PICTURE_GAUSSIANS = 20_000
+MAX_CORNER = 1 << 40
+"""No file has as many vertices."""
 
 
 def inspect_file(source: str, *, options: AvatarOptions | None = None, picture: Path | None = None) -> dict[str, Any]:
@@ -272,6 +274,8 @@ def _obj(path: Path, draw: bool) -> tuple[dict[str, Any], Any]:
                 vertices.append([float(word) for word in line.split()[1:4]])
             elif line.startswith("f "):
                 corners.append([int(word.split("/")[0]) for word in line.split()[1:]])
+            if len(corners) and max(map(abs, corners[-1]), default=0) > MAX_CORNER:
+                raise ValueError
         except ValueError:
             raise InputError(f"{path}: {line[:60]!r} is no vertex or face; export it again") from None
     points = np.array(vertices) if all(len(v) == 3 for v in vertices) else np.zeros((0, 3))
@@ -305,10 +309,5 @@ def is_motion_npz(path: Path) -> bool:
 def _save(image: Any, path: Path) -> None:
     if path.suffix.lower() != ".png":
         raise InputError(f"{path}: pictures are written as .png")
-    partial = path.with_name(path.name + ".tmp")
-    try:
-        with open(partial, "wb") as file:
-            image.save(file, format="PNG")
-        os.replace(partial, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+    with new_file(path) as part:
+        image.save(part, format="PNG")

@@ -141,6 +141,18 @@ def test_bvh_written_is_bvh_read(walk: SkeletonClip, tmp_path: Path) -> None:
     np.testing.assert_allclose(again.positions, walk.positions[:, order], atol=1e-5)
 
 
+def test_a_chain_of_joints_of_any_length_and_odd_names_are_written(tmp_path: Path) -> None:
+    count = 1024
+    names = ("a {b} c", *(f"j{i}" for i in range(1, count)))
+    chain = SkeletonClip(kind="test", fps=30.0, joint_names=names, parents=np.arange(-1, count - 1),
+                         rest_positions=np.ones((count, 3)), positions=np.ones((1, count, 3)),
+                         turns_wxyz=np.tile([1.0, 0.0, 0.0, 0.0], (1, count, 1)))
+    write_bvh(tmp_path / "chain.bvh", chain)
+    lines = (tmp_path / "chain.bvh").read_text().splitlines()
+    assert lines[1] == "ROOT a_b_c" and sum(line.strip().startswith("JOINT") for line in lines) == count - 1
+    assert len(lines[-1].split()) == 3 + 3 * count
+
+
 # -- ASF/AMC ------------------------------------------------------------------------------------------------------
 
 
@@ -264,6 +276,13 @@ def test_motions_convert_between_all_kinds(walk: SkeletonClip, tmp_path: Path) -
         convert(str(tmp_path / "walk.npz"), tmp_path / "frames", **plain)
     with pytest.raises(InputError, match="motions are written as"):
         convert(str(tmp_path / "walk.npz"), tmp_path / "a.xyz", **plain)
+    convert(str(tmp_path / "walk.npz"), tmp_path / "new" / "folder" / "walk.bvh", **plain)
+    convert("walk", tmp_path / "other" / "walk.npz", **plain)
+    assert (tmp_path / "new" / "folder" / "walk.bvh").is_file() and (tmp_path / "other" / "walk.npz").is_file()
+    with pytest.raises(InputError, match="cannot be written"):
+        convert("walk", tmp_path / "walk.npz" / "inner" / "walk.bvh", **plain)
+    with pytest.raises(InputError, match=r"--speed 0: must be"):
+        convert("walk", tmp_path / "slow.bvh", avatar_options=AvatarOptions(), motion_options=MotionOptions(speed=0.0))
     faster = {"avatar_options": AvatarOptions(), "motion_options": MotionOptions(fps=60.0, frames=(0, 10))}
     convert("twirl", tmp_path / "twirl.bvh", **faster)
     assert read_motion(str(tmp_path / "twirl.bvh")).frames == 10
@@ -303,7 +322,8 @@ def test_inspect_says_what_a_file_is_and_draws_it(walk: SkeletonClip, tmp_path: 
     assert facts["vertices"] == 4 and facts["faces"] == 2 and "no skeleton" in facts["warnings"][0]
     with Image.open(tmp_path / "obj.png") as picture:
         assert np.asarray(picture).std() > 5
-    for bad in ("v 0 0\n", "v 0 0 nan\n", "v 0 0 0\nf 1 2 3\n", "f a b c\n"):
+    for bad in ("v 0 0\n", "v 0 0 nan\n", "v 0 0 0\nf 1 2 3\n", "f a b c\n",
+                f"v 0 0 0\nf 1 1 {10**30}\n"):
         assert ani3d.main(["inspect", str(put(tmp_path / "bad.obj", bad))]) == 2
     assert ani3d.main(["inspect", str(tmp_path / "none.bvh")]) == 2
     assert ani3d.main(["inspect", str(put(tmp_path / "a.txt", "x"))]) == 2

@@ -15,6 +15,7 @@ import numpy as np
 from baker.body import JOINT_NAMES, PARENTS, make_body
 from baker.motion_files.npz import check_headers
 from baker.motion_files.skeleton import SkeletonClip, check_clip, check_size, forward
+from export_formats.output import new_file
 from runtime import rotations
 from runtime.errors import InputError
 
@@ -128,11 +129,9 @@ def _numbers(value: np.ndarray, name: str, path: Path) -> np.ndarray:
 
 
 def write_amass(path: Path, poses: np.ndarray, trans: np.ndarray, *, fps: float) -> None:
-    """Write axis-angle poses [T 55 3] and translations [T 3] in AMASS's SMPL-X layout (y-up), atomically."""
-    import os
+    """Write axis-angle poses [T 55 3] and translations [T 3] in AMASS's SMPL-X layout (y-up), atomically.
 
-    partial = path.with_name(path.name + ".tmp")
-    with open(partial, "wb") as file:
-        np.savez_compressed(file, poses=poses.reshape(len(poses), -1), trans=trans, mocap_frame_rate=fps,
+    `path` ends with .npz."""
+    with new_file(path) as part:
+        np.savez_compressed(part, poses=poses.reshape(len(poses), -1), trans=trans, mocap_frame_rate=fps,
                             gender=np.array("neutral"), surface_model_type=np.array("smplx"), betas=np.zeros(16))
-    os.replace(partial, path)

@@ -6,6 +6,7 @@ the product of its channels' turns in their order. The rest pose has no rotation
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 
 from baker.motion_files.skeleton import SkeletonClip, check_clip, check_rate, check_size, conjugate, forward
 from baker.motion_files.text import read_text
+from export_formats.output import new_file
 from runtime import rotations
 from runtime.errors import InputError
 
@@ -194,46 +196,50 @@ def _clip(joints: list[_Joint], values: np.ndarray, fps: float, warnings: list[s
 
 
 def write_bvh(path: Path, clip: SkeletonClip) -> None:
-    """Write a clip as BVH: root position, then ZXY rotations of every joint, in the clip's own units and axes."""
-    import os
-
-    children: dict[int, list[int]] = {i: [] for i in range(-1, len(clip.parents))}
-    for i, parent in enumerate(clip.parents):
-        children[int(parent)].append(i)
-    if len(children[-1]) != 1:
-        raise InputError(f"{path}: BVH holds one figure with one root; this has {len(children[-1])}")
-    lines, order = ["HIERARCHY"], []
-
-    def joint(i: int, depth: int) -> None:
-        pad = "\t" * depth
-        order.append(i)
-        start = clip.rest_positions[clip.parents[i]] if clip.parents[i] >= 0 else np.zeros(3)
-        x, y, z = clip.rest_positions[i] - start
-        name = "_".join(clip.joint_names[i].split()) or f"joint{i}"
-        lines.append(f"{pad}{'JOINT' if depth else 'ROOT'} {name}\n{pad}{{\n{pad}\tOFFSET {x:.6f} {y:.6f} {z:.6f}")
-        rotation = "Zrotation Xrotation Yrotation"
-        lines.append(f"{pad}\tCHANNELS 3 {rotation}" if depth else
-                     f"{pad}\tCHANNELS 6 Xposition Yposition Zposition {rotation}")
-        for child in children[i]:
-            joint(child, depth + 1)
-        if not children[i]:
-            lines.append(f"{pad}\tEnd Site\n{pad}\t{{\n{pad}\t\tOFFSET 0 0 0\n{pad}\t}}")
-        lines.append(f"{pad}}}")
-
-    joint(children[-1][0], 0)
-    lines += ["MOTION", f"Frames: {clip.frames}", f"Frame Time: {1 / clip.fps:.8f}"]
-    root = order[0]
+    """Write a clip as BVH, atomically: root position, then ZXY rotations of every joint, in the clip's own units and
+    axes. Raises `InputError` for a clip with several roots and for a path that cannot be written."""
+    if (clip.parents < 0).sum() != 1:
+        raise InputError(f"{path}: BVH holds one figure with one root; this has {(clip.parents < 0).sum()}")
+    lines, order = _hierarchy_lines(clip)
     angles = np.empty((clip.frames, len(order), 3))
     for column, i in enumerate(order):
         parent = clip.parents[i]
         local = clip.turns_wxyz[:, i] if parent < 0 else rotations.multiply(
             conjugate(clip.turns_wxyz[:, parent]), clip.turns_wxyz[:, i])
         angles[:, column] = np.rad2deg(_zxy(rotations.to_matrix(rotations.normalize(local))))
-    rows = np.concatenate([clip.positions[:, root], angles.reshape(clip.frames, -1)], axis=1)
-    lines += [" ".join(f"{value:.6f}" for value in row) for row in rows]
-    partial = path.with_name(path.name + ".tmp")
-    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    rows = np.concatenate([clip.positions[:, order[0]], angles.reshape(clip.frames, -1)], axis=1)
+    lines += ["MOTION", f"Frames: {clip.frames}", f"Frame Time: {1 / clip.fps:.8f}",
+              *(" ".join(f"{value:.6f}" for value in row) for row in rows)]
+    with new_file(path) as part:
+        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _hierarchy_lines(clip: SkeletonClip) -> tuple[list[str], list[int]]:
+    """The hierarchy's lines, and the joints in its order: depth first."""
+    children: dict[int, list[int]] = {i: [] for i in range(-1, len(clip.parents))}
+    for i, parent in enumerate(clip.parents):
+        children[int(parent)].append(i)
+    lines, order = ["HIERARCHY"], []
+    # Joints still to be opened (a joint, its depth) or closed (None, its depth); a chain may be a thousand long.
+    stack: list[tuple[int | None, int]] = [(children[-1][0], 0)]
+    while stack:
+        i, depth = stack.pop()
+        pad = "\t" * depth
+        if i is None:
+            lines.append(f"{pad}}}")
+            continue
+        order.append(i)
+        start = clip.rest_positions[clip.parents[i]] if depth else np.zeros(3)
+        x, y, z = clip.rest_positions[i] - start
+        name = "_".join(re.split(r"[\s{}]+", clip.joint_names[i].strip())) or f"joint{i}"
+        channels = "3" if depth else "6 Xposition Yposition Zposition"
+        lines.append(f"{pad}{'JOINT' if depth else 'ROOT'} {name}\n{pad}{{\n{pad}\tOFFSET {x:.6f} {y:.6f} {z:.6f}\n"
+                     f"{pad}\tCHANNELS {channels} Zrotation Xrotation Yrotation")
+        if not children[i]:
+            lines.append(f"{pad}\tEnd Site\n{pad}\t{{\n{pad}\t\tOFFSET 0 0 0\n{pad}\t}}")
+        stack.append((None, depth))
+        stack += [(child, depth + 1) for child in reversed(children[i])]
+    return lines, order
 
 
 def _zxy(m: np.ndarray) -> np.ndarray:
