@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import binary_closing, binary_opening, gaussian_filter1d, maximum_filter1d
 
+from baker.least_turns import least_quats
 from baker.motion_files.skeleton import rotate
 from baker.roles import SIDES
 from runtime import rotations
@@ -236,8 +237,6 @@ def _bend_leg(turns: np.ndarray, positions: np.ndarray, goal: np.ndarray, rest: 
     The knee lies on the circle both bones allow: along the hip-ankle line by the law of cosines, away from it toward
     where it was, or forward where the leg was straight.
     """
-    from baker.retarget import least_quats
-
     hip_j, knee_j, ankle_j = (targets[f"{side}_{name}"] for name in ("hip", "knee", "ankle"))
     hip, knee, ankle = positions[:, hip_j], positions[:, knee_j], positions[:, ankle_j]
     upper = np.linalg.norm(knee - hip, axis=1, keepdims=True)

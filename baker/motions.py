@@ -23,8 +23,9 @@ from baker.motion_files.lhm import find_frames
 from baker.motion_files.skeleton import SkeletonClip, conjugate, forward, rotate
 from baker.motion_gaits import ProceduralName, procedural
 from baker.motion_options import MotionOptions, at_rate, closed_loop, cut, on_the_spot
-from baker.retarget import RetargetReport, motion_of, retarget, up_axis, upright
+from baker.retarget import RetargetReport, motion_of, retarget
 from baker.roles import match_roles
+from baker.source_pose import up_axis, upright
 from runtime import rotations, skinning
 from runtime.errors import InputError
 from runtime.types import Motion, Rig

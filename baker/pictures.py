@@ -14,8 +14,8 @@ from jaxtyping import Float
 from PIL import Image, ImageDraw
 
 from baker.motion_files.skeleton import SkeletonClip
-from baker.retarget import reference_positions, upright
 from baker.roles import match_roles
+from baker.source_pose import reference_positions, upright
 from runtime.cameras import orbit_camera
 from runtime.raster import render
 from runtime.types import Camera, GaussianSet

@@ -15,8 +15,10 @@ from baker.motion_files.skeleton import SkeletonClip, rotate
 from baker.motion_gaits import procedural
 from baker.motion_options import at_rate, closed_loop, cut, on_the_spot
 from baker.motions import MotionOptions, clip_of, on_rig
-from baker.retarget import BONES, retarget, source_contacts, upright
+from baker.retarget import retarget, source_contacts
+from baker.retarget_turns import BONES
 from baker.roles import match_roles
+from baker.source_pose import upright
 from runtime import rotations, skinning
 from runtime.errors import InputError
 from runtime.types import Motion, Rig
@@ -172,7 +174,7 @@ def test_rest_poses_that_are_no_t_pose(rig: Rig, walk: SkeletonClip, kind: str) 
         for i in range(55):
             child = next((c for c in range(55) if walk.parents[c] == i), None)
             if child is not None:
-                from baker.retarget import least_quats
+                from baker.least_turns import least_quats
 
                 turn[i] = least_quats((rest[child] - rest[i])[None], np.array([[1.0, 0, 0]]))[0]
     else:
