@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -121,8 +122,8 @@ class ClipStore:
 
     def list(self) -> list[tuple[int, int]]:
         """(simulation, clip) of every stored clip, in order."""
-        names = sorted(path.stem for path in self.folder.glob("clip_*.npy"))
-        return [(int(name[5:9]), int(name[10:12])) for name in names]
+        names = (re.fullmatch(r"clip_(\d+)_(\d+)", path.stem) for path in self.folder.glob("clip_*.npy"))
+        return sorted((int(name[1]), int(name[2])) for name in names if name)
 
 
 def make_dataset(config: PriorDataConfig, folder: Path, progress: Report | None = None) -> ClipStore:

@@ -75,6 +75,15 @@ def pendulum_clip(seed: int) -> TrainingClip:
                         reference=coarse[0])
 
 
+def test_clips_of_any_number_are_listed(tmp_path: Path) -> None:
+    store = ClipStore(tmp_path)
+    numbers = [(0, 0), (0, 9), (0, 100), (12, 3), (10_000, 1)]
+    for simulation, clip in numbers:
+        store.path(simulation, clip).touch()
+    (tmp_path / "clip_other.npy").touch()
+    assert store.list() == numbers
+
+
 def filled_store(folder: Path, *, simulations: int, clips: int) -> ClipStore:
     folder.mkdir()
     store = ClipStore(folder)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -10,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 from diffusers.models.transformers.transformer_wan import WanAttnProcessor
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from baker.conditions import Conditions
 from baker.priors import LOADERS, PriorName, VideoPrior, load_prior
@@ -290,6 +294,21 @@ def test_damaged_weights_are_refused_in_one_line(damage: str, small_weights: Pat
     with pytest.raises(InputError, match=r"bad\.safetensors: not weights") as caught:
         load_prior("embedded", path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("claim", "message"), [
+    ({"layers": 10**7}, "layers is 10000000"), ({"width": 100}, "width is 100"), ({"layers": True}, "layers is True"),
+    ({"layers": 64, "width": 2048}, "not those of the network"), ({"feet": 2}, "feet")])
+def test_a_network_that_a_file_only_claims_is_not_built(claim: dict[str, int], message: str, small_weights: Path,
+                                                        tmp_path: Path) -> None:
+    with safe_open(small_weights, framework="pt") as file:
+        tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    config = json.loads(metadata["config"]) | claim
+    save_file(tensors, tmp_path / "big.safetensors", metadata=metadata | {"config": json.dumps(config)})
+    began = time.monotonic()
+    with pytest.raises(InputError, match=rf"big\.safetensors: not weights .*{message}"):
+        load_prior("embedded", tmp_path / "big.safetensors")
+    assert time.monotonic() - began < 5
 
 
 def test_an_unknown_prior_is_refused_with_the_known_names() -> None:

@@ -77,6 +77,16 @@ class EmbeddedConfig:
     head_blocks: int = 3
     """Residual blocks of them."""
 
+    def __post_init__(self) -> None:
+        # Weights files come from anywhere: a network that they only claim must not be built first.
+        bounds = {"layers": (1, 64, 1), "width": (64, 2048, 64), "channels": (1, PATCH, 1), "features": (1, 1024, 1),
+                  "head_width": (8, 2048, 8), "head_blocks": (0, 64, 1)}
+        for name, (least, most, step) in bounds.items():
+            value = getattr(self, name)
+            if type(value) is not int or not least <= value <= most or value % step:
+                raise ValueError(f"{name} is {value}, must be {least} to {most}"
+                                 f"{f', a multiple of {step}' if step > 1 else ''}")
+
 
 @dataclass(frozen=True)
 class NetworkInputs:
@@ -241,10 +251,14 @@ class EmbeddedPrior:
                 raise ValueError(f"the codec's basis is {tuple(codec.basis.shape)}")
             if not all(bool(value.isfinite().all()) for value in tensors.values()):
                 raise ValueError("a weight is NaN or infinite")
+            with torch.device("meta"):  # takes no memory, whatever the file claims
+                wanted = RestorationNetwork(config, codec).state_dict()
+            if {name: value.shape for name, value in wanted.items()} != {n: v.shape for n, v in tensors.items()}:
+                raise ValueError("its tensors are not those of the network that it says it holds")
             network = RestorationNetwork(config, codec)
             network.load_state_dict(tensors)
         except Exception as error:
-            reason = str(error).splitlines()[0]
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise InputError(f"{path}: not weights of the embedded prior ({reason}); {advice}") from error
         with open(path, "rb") as file:
             return EmbeddedPrior(network.eval(), weights_sha256=hashlib.file_digest(file, "sha256").hexdigest())
