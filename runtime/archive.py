@@ -118,13 +118,14 @@ class Archive:
         self.path = path
         content = _file_content(path)
         try:
-            self._zip = zipfile.ZipFile(io.BytesIO(content))
-            _check_structure(path, content, self._zip)
+            infos = zipfile.ZipFile(io.BytesIO(content)).infolist()
+            _check_structure(path, content, infos)
         except InputError:
             raise
         except _DEFECTS as error:
             raise InputError(f"{path}: is damaged ({_reason(error)}); copy it again") from None
-        self._entries = {info.filename: info for info in self._zip.infolist()}
+        self._content = content
+        self._entries = {info.filename: info for info in infos}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -140,11 +141,26 @@ class Archive:
         return self._entries[name].compress_size
 
     def read(self, name: str) -> bytes:
-        """The content of an entry; at most `size(name)` bytes are inflated."""
+        """The content of an entry; at most one byte more than `size(name)` is inflated."""
+        info = self._entries[name]
+        start = info.header_offset + _LOCAL_HEADER.size + len(name)
+        content = self._content[start:start + info.compress_size]
+        if info.compress_type == zipfile.ZIP_DEFLATED:
+            content = self._inflated(content, name)
+        if len(content) != info.file_size or zlib.crc32(content) != info.CRC:
+            raise InputError(f"{self.path}/{name}: is damaged (its checksum is another); copy the file again")
+        return content
+
+    def _inflated(self, stored: bytes, name: str) -> bytes:
+        """One whole deflate stream: what goes on after its end, or breaks off before, is damage that others see."""
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
-            return self._zip.read(self._entries[name])
-        except _DEFECTS as error:
+            content = inflater.decompress(stored, self.size(name) + 1)
+        except zlib.error as error:
             raise InputError(f"{self.path}/{name}: is damaged ({_reason(error)}); copy the file again") from None
+        if not inflater.eof or inflater.unused_data:
+            raise InputError(f"{self.path}/{name}: is damaged (not as large as its header says); copy the file again")
+        return content
 
 
 def _file_content(path: Path) -> bytes:
@@ -163,12 +179,11 @@ def _file_content(path: Path) -> bytes:
     return content
 
 
-def _check_structure(path: Path, content: bytes, archive: zipfile.ZipFile) -> None:
+def _check_structure(path: Path, content: bytes, infos: list[zipfile.ZipInfo]) -> None:
     """Raise unless entries fill the file from its first byte to its last, within the limits."""
     signature, *counts, directory_bytes, directory_start, comment = _END_RECORD.unpack(content[-_END_RECORD.size:])
     if signature != b"PK\x05\x06" or comment:
         raise InputError(f"{path}: is cut off, or has bytes after its end; copy it again")
-    infos = archive.infolist()
     if counts != [0, 0, len(infos), len(infos)]:
         raise InputError(f"{path}: its end counts {counts[3]} entries, there are {len(infos)}")
     names = [info.filename for info in infos]
@@ -191,7 +206,9 @@ def _check_structure(path: Path, content: bytes, archive: zipfile.ZipFile) -> No
 def _same_local_header(content: bytes, start: int, info: zipfile.ZipInfo) -> bool:
     """Whether the header before an entry's bytes says what the directory does, so that no reader finds other bytes."""
     signature, _, flags, method, _, _, *sizes = _LOCAL_HEADER.unpack_from(content, start)
-    return (signature, flags, method) == (b"PK\x03\x04", 0, info.compress_type) and sizes == [
+    name = content[start + _LOCAL_HEADER.size:start + _LOCAL_HEADER.size + len(info.filename)]
+    return (signature, flags, method, name) == (
+        b"PK\x03\x04", 0, info.compress_type, info.filename.encode("ascii")) and sizes == [
         info.CRC, info.compress_size, info.file_size, len(info.filename), 0]
 
 

@@ -195,7 +195,8 @@ def _check_block(arrays: dict[str, np.ndarray], name: str, codes: tuple[str, ...
             raise InputError(f"{source}: block {name!r} has shape {list(array.shape)}, not [{wanted}]")
         lowest = 0 if letter in "MKF" else 1
         if not lowest <= size <= LIMITS.get(letter, size):
-            raise InputError(f"{source}: block {name!r} has {letter} = {size}, not {lowest} to {LIMITS[letter]}")
+            most = f"to {LIMITS[letter]}" if letter in LIMITS else "or more"
+            raise InputError(f"{source}: block {name!r} has {letter} = {size}, not {lowest} {most}")
 
 
 def decode_gaussians(arrays: dict[str, np.ndarray], *, source: str) -> GaussianSet:

@@ -282,6 +282,27 @@ def test_an_entry_whose_two_headers_differ_is_refused(sound: tuple[Path, dict, B
         read_bundle(path)
 
 
+def test_bytes_after_a_deflate_streams_end_are_refused(tmp_path: Path) -> None:
+    """The other readers inflate to the end; the checksum is of what comes before it."""
+    archive.write_archive(tmp_path / "a.ani3d", {"a.u8": bytes(500), "b.u8": b""})
+    content = (tmp_path / "a.ani3d").read_bytes()
+    stored = archive.Archive(tmp_path / "a.ani3d").stored_size("a.u8")
+    for change in (b"\0", b"PK"):
+        # One entry's bytes are longer, and everything that counts bytes says so.
+        longer, local, directory = len(change), bytearray(content[:34 + stored]), bytearray(content[34 + stored:])
+        local[18:22] = (stored + longer).to_bytes(4, "little")
+        first = directory.index(b"PK\x01\x02")
+        second = directory.index(b"PK\x01\x02", first + 1)
+        directory[first + 20:first + 24] = (stored + longer).to_bytes(4, "little")
+        directory[second + 42:second + 46] = (34 + stored + longer).to_bytes(4, "little")
+        directory[-6:-2] = (34 + stored + longer + first).to_bytes(4, "little")
+        (tmp_path / "b.ani3d").write_bytes(bytes(local) + change + bytes(directory))
+        opened = archive.Archive(tmp_path / "b.ani3d")
+        assert opened.read("b.u8") == b""
+        with pytest.raises(InputError, match=r"b\.ani3d/a\.u8: is damaged"):
+            opened.read("a.u8")
+
+
 @pytest.mark.parametrize("text", [b"[" * 100_000, b'{"format": NaN}', b'{"a": 1, "a": 2}', b"\xff\xfe{", b"[]",
                                   b'{"version": ' + b"9" * 9999 + b"}"])
 def test_hostile_json_is_refused(sound: tuple[Path, dict, Bundle], tmp_path: Path, text: bytes) -> None:

@@ -196,3 +196,13 @@ def play(path: Path) -> None:
 def test_the_sound_bundle_plays(sound: Path) -> None:
     play(sound)
     assert sum(count for _, count, _ in MUTATIONS.values()) == 1000
+
+
+@pytest.mark.parametrize("block", ["pose/weight0", "pose/lags", "pose/input_range"])
+def test_an_empty_block_of_the_pose_residual_is_refused(sound: Path, tmp_path: Path, block: str) -> None:
+    entries, path = entries_of(sound), tmp_path / "empty.ani3d"
+    manifest = json.loads(entries["manifest.json"])
+    manifest["blocks"][block]["shape"][0] = 0
+    archive.write_archive(path, entries | {"manifest.json": json.dumps(manifest).encode(), f"{block}.f32": b""})
+    with pytest.raises(InputError, match=r"empty\.ani3d: .* = 0, not 1 or more"):
+        read_bundle(path)

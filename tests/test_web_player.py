@@ -274,6 +274,9 @@ def test_damaged_files_are_refused_in_words(page, folders):
     joints = "rig/skin_joints.u8"
     archive.write_archive(changed, content | {joints: b"\xff" + content[joints][1:]})
     cases |= {"row 0 names no joint": changed.read_bytes()}
+    for block, words in (("rig/rest.f64", "not an invertible"), ("clip0/quats.f32", "not a unit quaternion")):
+        archive.write_archive(changed, content | {block: bytes(16) + content[block][16:]})
+        cases |= {words: changed.read_bytes()}
     archive.write_archive(changed, content | {"extra.u8": b"1"})
     cases |= {"unknown block extra.u8": changed.read_bytes()}
     write_bundle(with_driven_clip(make_figure()), changed)

@@ -178,7 +178,8 @@ function parseManifest(content, source) {
   }
   if (manifest?.format !== "ani3d") throw new InputError(`${source}/manifest.json: is not an ani3d manifest`);
   if (manifest.version !== VERSION) {
-    throw new InputError(`${source}/manifest.json: version ${manifest.version}, this player knows ${VERSION}; export the player again with the ani3d that made the file`);
+    const version = String(manifest.version).slice(0, 20);
+    throw new InputError(`${source}/manifest.json: version ${version}, this player knows ${VERSION}; export the player again with the ani3d that made the file`);
   }
   const { joint_names: joints, clips, blocks } = manifest;
   if (!Array.isArray(joints) || !inRange(joints.length, 1, LIMITS.J) || !Array.isArray(clips) || !inRange(clips.length, 1, LIMITS.CLIPS) || typeof blocks !== "object" || blocks === null || !clips.every((clip) => typeof clip?.name === "string" && inRange(clip.fps, 0.1, 1e3))) {
@@ -237,7 +238,11 @@ function readClip(clip, prefix, blocks, figure, source) {
     }
   }
   checkFinite(roots, LIMITS.METRES, `${source}: ${prefix}/root_translations`);
-  checkFinite(quats, 1.01, `${source}: ${prefix}/quats`);
+  for (let q = 0; q < quats.length; q += 4) {
+    if (!(Math.abs(Math.hypot(quats[q], quats[q + 1], quats[q + 2], quats[q + 3]) - 1) <= 1e-3)) {
+      throw new InputError(`${source}: ${prefix}/quats holds a rotation that is not a unit quaternion`);
+    }
+  }
   const groups = {};
   for (const group of GROUPS) groups[group] = readTexture(blocks, `${prefix}/${group}`, group, dims, source);
   return { name: clip.name, fps: clip.fps, frames: dims.T, roots, quats, moving, groups };
@@ -278,6 +283,9 @@ function rigOf(raw, { J, N, W }, source) {
   const weights = raw["rig/skin_weights"];
   checkFinite(raw["rig/rest"], LIMITS.METRES, `${source}: rig/rest`);
   for (let j = 0; j < J; j++) {
+    if (!isInvertible(raw["rig/rest"].subarray(16 * j, 16 * j + 16))) {
+      throw new InputError(`${source}: rig/rest holds a matrix that is not an invertible affine transform`);
+    }
     if (j ? parents[j] < 0 || parents[j] >= j : parents[j] !== -1) {
       throw new InputError(`${source}: rig/parents must have one root, first, and parents before children`);
     }
@@ -291,6 +299,10 @@ function rigOf(raw, { J, N, W }, source) {
     if (sum !== WEIGHT_ONE) throw new InputError(`${source}: rig/skin_weights row ${n} does not sum to 1`);
   }
   return { joints: J, influences: W, parents, rest: raw["rig/rest"], skinJoints: joints, skinWeights: weights };
+}
+function isInvertible([a, b, c, , d, e, f, , g, h, i, , ...last]) {
+  const determinant = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g);
+  return Math.abs(determinant) >= 1e-6 && last.every((value, k) => value === (k === 3 ? 1 : 0));
 }
 function checkFinite(values, limit, what) {
   for (let i = 0; i < values.length; i++) {

@@ -159,7 +159,7 @@ namespace Ani3D.Core
             if (manifest == null || !"ani3d".Equals(Get(manifest, "format")))
                 throw new InputException($"{source}: is not an ani3d manifest; give a file made by ani3d bake");
             if (!(Get(manifest, "version") is double version) || version != Version)
-                throw new InputException($"{source}: version {Get(manifest, "version")}, this player knows {Version}; " +
+                throw new InputException($"{source}: version {Brief(Get(manifest, "version"))}, this player knows {Version}; " +
                                          "export the package again with the ani3d that made the file");
             if (!(Get(manifest, "joint_names") is List<object> joints) || joints.Count < 1 || joints.Count > 256 ||
                 !(Get(manifest, "clips") is List<object> clips) || clips.Count < 1 || clips.Count > 64 ||
@@ -213,6 +213,8 @@ namespace Ani3D.Core
             {
                 rig.JointNames[j] = names[j] as string ?? throw new InputException($"{source}: a joint has no name");
                 Array.Copy(rest, 16 * j, rig.Rest, 12 * j, 12);
+                if (!IsInvertible(rest, 16 * j))
+                    throw new InputException($"{source}: rig/rest holds a matrix that is not an invertible affine transform");
                 int parent = rig.Parents[j];
                 if (j == 0 ? parent != -1 : parent < 0 || parent >= j)
                     throw new InputException($"{source}: rig/parents must have one root, first, parents before children");
@@ -232,6 +234,14 @@ namespace Ani3D.Core
             return rig;
         }
 
+        static bool IsInvertible(double[] m, int at)
+        {
+            double determinant = m[at] * (m[at + 5] * m[at + 10] - m[at + 6] * m[at + 9]) -
+                                 m[at + 1] * (m[at + 4] * m[at + 10] - m[at + 6] * m[at + 8]) +
+                                 m[at + 2] * (m[at + 4] * m[at + 9] - m[at + 5] * m[at + 8]);
+            return Math.Abs(determinant) >= 1e-6 && m[at + 12] == 0 && m[at + 13] == 0 && m[at + 14] == 0 && m[at + 15] == 1;
+        }
+
         static Clip ReadClip(object line, string prefix, Blocks blocks, Dictionary<char, long> figure, string source)
         {
             var about = line as Dictionary<string, object>;
@@ -245,6 +255,13 @@ namespace Ani3D.Core
                 Quats = blocks.Floats($"{prefix}/quats", "f32", "T J 4", dims, 1.01),
                 Moving = blocks.UInts($"{prefix}/moving", "M", dims), Frames = (int)dims['T'],
             };
+            for (int q = 0; q < clip.Quats.Length; q += 4)
+            {
+                double squares = 0;
+                for (int c = q; c < q + 4; c++) squares += (double)clip.Quats[c] * clip.Quats[c];
+                if (Math.Abs(Math.Sqrt(squares) - 1) > 1e-3)
+                    throw new InputException($"{source}: {prefix}/quats holds a rotation that is not a unit quaternion");
+            }
             for (int m = 0; m < clip.Moving.Length; m++)
             {
                 if (clip.Moving[m] >= figure['N'] || (m > 0 && clip.Moving[m] <= clip.Moving[m - 1]))
@@ -276,6 +293,12 @@ namespace Ani3D.Core
 
         static object Get(Dictionary<string, object> from, string key) =>
             from.TryGetValue(key, out object value) ? value : null;
+
+        static string Brief(object value)
+        {
+            string text = Convert.ToString(value, System.Globalization.CultureInfo.InvariantCulture);
+            return text.Length <= 20 ? text : text.Substring(0, 20);
+        }
 
         static string Text(Dictionary<string, object> from, string key, string source) =>
             Get(from, key) as string ?? throw new InputException($"{source}: the manifest has no {key}");

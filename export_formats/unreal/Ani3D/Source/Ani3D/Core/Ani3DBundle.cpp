@@ -186,6 +186,13 @@ void ReadGaussians(Blocks& blocks, Dims& dims, Gaussians& gaussians)
     }
 }
 
+bool IsInvertible(const double* m)
+{
+    const double determinant = m[0] * (m[5] * m[10] - m[6] * m[9]) - m[1] * (m[4] * m[10] - m[6] * m[8]) +
+                               m[2] * (m[4] * m[9] - m[5] * m[8]);
+    return std::fabs(determinant) >= 1e-6 && m[12] == 0 && m[13] == 0 && m[14] == 0 && m[15] == 1;
+}
+
 void ReadRig(Blocks& blocks, Dims& dims, const Json& names, Rig& rig)
 {
     for (const Json& name : names.list)
@@ -203,6 +210,8 @@ void ReadRig(Blocks& blocks, Dims& dims, const Json& names, Rig& rig)
     for (int j = 0; j < joints; j++)
     {
         rig.rest.insert(rig.rest.end(), rest.begin() + 16 * j, rest.begin() + 16 * j + 12);
+        if (!IsInvertible(rest.data() + 16 * j))
+            blocks.Fail("rig/rest holds a matrix that is not an invertible affine transform");
         const int parent = rig.parents[j];
         if (j == 0 ? parent != -1 : parent < 0 || parent >= j)
             blocks.Fail("rig/parents must have one root, first, and parents before children");
@@ -248,6 +257,13 @@ void ReadClip(Blocks& blocks, const Json& about, const std::string& prefix, cons
     clip.moving = blocks.Plain<uint32_t>(prefix + "/moving", "u32", "M", dims);
     if (!blocks.error.empty()) return;
     clip.frames = static_cast<int>(dims['T']);
+    for (size_t q = 0; q < clip.quats.size(); q += 4)
+    {
+        double squares = 0;
+        for (size_t c = q; c < q + 4; c++) squares += static_cast<double>(clip.quats[c]) * clip.quats[c];
+        if (std::fabs(std::sqrt(squares) - 1) > 1e-3)
+            blocks.Fail(prefix + "/quats holds a rotation that is not a unit quaternion");
+    }
     for (size_t m = 0; m < clip.moving.size(); m++)
         if (clip.moving[m] >= dims['N'] || (m > 0 && clip.moving[m] <= clip.moving[m - 1]))
             blocks.Fail(prefix + "/moving must be ascending rows below " + std::to_string(dims['N']));
