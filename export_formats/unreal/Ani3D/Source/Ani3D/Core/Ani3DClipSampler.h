@@ -1,5 +1,5 @@
-// A clip over time, two of them mixed, and the posing of Gaussians: runtime/actor.py, stage_reference.py, skinning.py and
-// offsets.py in plain C++17.
+// A clip over time, two of them mixed, and the posing of Gaussians (Ani3DGaussianPosing.cpp): runtime/actor.py,
+// stage_reference.py, skinning.py and offsets.py in plain C++17.
 #pragma once
 
 #include <cstdint>
