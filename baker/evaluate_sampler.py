@@ -7,7 +7,6 @@ Two regimes: the prior sees pose and reference only, as in the paper, or the coa
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,6 +17,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from baker.motion_files import KINDS
 from baker.prior_data import GARMENT, PRESERVED, TRUTH, PriorDataConfig, Report, make_dataset
 from baker.prior_metrics import (
     RandomFeatures,
@@ -34,6 +34,8 @@ from baker.priors import VideoPrior, load_prior
 from baker.restore_config import SamplingConfig
 from baker.sampling import Velocity, sample
 from baker.sampling_rivals import RIVALS, Schedule
+from baker.stages import file_fingerprint, fingerprint_of, write_text_atomic
+from export_formats.output import new_file
 
 UNSEEN_SEED = 900
 """Seeds the clips of the evaluation. Trainings draw their persons from other seeds: person and motion are functions
@@ -91,14 +93,19 @@ def evaluate(config: EvaluationConfig, output: Path, progress: Report | None = N
     measured, pictures = measure(config, regimes, clips, progress)
     result = {"config": asdict(config), "prior": prior.fingerprint, "clips": len(clips),
               "features": "fixed random convolutional network (baker/prior_metrics.py)", "rows": measured}
-    _write(output / "sampler.json", json.dumps(result, indent=1))
-    _write(output / "sampler.txt", table(measured))
-    Image.fromarray(pictures).save(output / "sampler.png")
+    write_text_atomic(output / "sampler.json", json.dumps(result, indent=1))
+    write_text_atomic(output / "sampler.txt", table(measured))
+    with new_file(output / "sampler.png") as part:
+        Image.fromarray(pictures).save(part)
     return result
 
 
 def held_out_clips(config: EvaluationConfig, folder: Path, progress: Report | None = None) -> list[np.ndarray]:
-    """Clips of persons and motions that trainings do not draw, as `ClipStore.read` gives them."""
+    """Clips of persons and motions that trainings do not draw, as `ClipStore.read` gives them. Those with motions of a
+    folder lie apart, by the motions' contents: clips of other motions must not be taken for them."""
+    if config.motion_folder:
+        files = sorted(path for path in Path(config.motion_folder).rglob("*") if path.suffix.lower() in KINDS)
+        folder = folder / fingerprint_of({}, [file_fingerprint(path) for path in files if path.is_file()])[:16]
     data = PriorDataConfig(seed=UNSEEN_SEED, simulations=config.simulations, clips_per_simulation=config.clips,
                            motion_folder=config.motion_folder)
     store = make_dataset(data, folder, progress)
@@ -198,9 +205,3 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         name = f"{row['regime']}: {row['sampler']}" if row["regime"] else row["sampler"]
         lines.append(f"{name:48}" + "".join(f"{row[key]:>11}" for key, _ in COLUMNS))
     return "\n".join(lines) + "\n"
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".tmp")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)

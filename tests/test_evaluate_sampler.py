@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import torch
 import ani3d
 from baker import evaluate_sampler
 from baker.evaluate_sampler import EvaluationConfig, measure, samplers, table
-from baker.prior_data import CHANNELS, COARSE, GARMENT, POSE, PRESERVED, TRUTH
+from baker.prior_data import CHANNELS, COARSE, GARMENT, POSE, PRESERVED, TRUTH, PriorDataConfig
 from baker.priors.embedded import EmbeddedPrior
 from baker.sampling_rivals import RIVALS
 from tests.test_priors import small_network
@@ -67,6 +68,25 @@ def test_the_command_writes_table_numbers_and_strip(tmp_path: Path, monkeypatch:
     assert printed == json.loads((tmp_path / "out" / "sampler.json").read_text())
     assert printed["config"]["steps"] == 2 and printed["clips"] == 1
     assert (tmp_path / "out" / "sampler.png").is_file() and (tmp_path / "out" / "sampler.txt").is_file()
+
+
+def test_clips_of_other_motions_are_not_taken_for_these(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[Path] = []
+
+    def made(data: PriorDataConfig, folder: Path, progress: object) -> SimpleNamespace:
+        assert data.simulations == 5
+        used.append(folder)
+        return SimpleNamespace(read=lambda simulation, clip: packed_clip(0))
+
+    monkeypatch.setattr(evaluate_sampler, "make_dataset", made)
+    (tmp_path / "motions").mkdir()
+    (tmp_path / "motions" / "a.bvh").write_text("one")
+    plain, mixed = EvaluationConfig(), EvaluationConfig(motion_folder=str(tmp_path / "motions"))
+    for config in (plain, mixed, mixed):
+        evaluate_sampler.held_out_clips(config, tmp_path / "clips")
+    (tmp_path / "motions" / "a.bvh").write_text("two")
+    evaluate_sampler.held_out_clips(mixed, tmp_path / "clips")
+    assert used[0] == tmp_path / "clips" and used[1] == used[2] and len(set(used)) == 3
 
 
 def test_samplers_start_at_the_same_level_and_repeat_with_their_seed() -> None:
