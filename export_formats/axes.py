@@ -30,7 +30,7 @@ def check(axes: str) -> str:
     """The letters in upper case; raises `InputError` unless they name three perpendicular directions."""
     letters = axes.upper()
     if len(letters) != 3 or any(sum(letter in pair for letter in letters) != 1 for pair in ("RL", "UD", "BF")):
-        raise InputError(f"axes {axes!r}: give one of R or L, one of U or D, one of B or F, in the order x y z, "
+        raise InputError(f"axes {axes[:20]!r}: give one of R or L, one of U or D, one of B or F, in the order x y z, "
                          f"e.g. {OURS}")
     return letters
 

@@ -61,19 +61,8 @@ def read(path: Path, *, axes: str | None = None) -> GaussianSet:
 
 def decode(content: bytes, source: str, *, axes: str | None = None) -> GaussianSet:
     """Gaussians of a `.ksplat` file's bytes."""
-    if len(content) < _MAIN_BYTES:
-        raise InputError(f"{source}: {len(content)} bytes are no .ksplat file, or it is cut off")
-    major, minor, sections, count, compression = struct.unpack_from("<BB2xI8xIH", content)
-    if (major, minor > 0) != (0, True) or compression > 2 or not 0 < sections <= MAX_SECTIONS:
-        raise InputError(f"{source}: version {major}.{minor}, compression {compression}, {sections} sections; this "
-                         "reader knows version 0.1 and later, compression 0 to 2")
-    check_count(count, source)
-    offset = _MAIN_BYTES + _SECTION_BYTES * sections
-    if offset > len(content):
-        raise InputError(f"{source}: is cut off in its {sections} section headers")
-    headers = [_section(content, _MAIN_BYTES + _SECTION_BYTES * index, source) for index in range(sections)]
-    if sum(header.count for header in headers) != count:
-        raise InputError(f"{source}: says {count} Gaussians, its sections hold {sum(h.count for h in headers)}")
+    compression, headers = _headers(content, source)
+    offset = _MAIN_BYTES + _SECTION_BYTES * len(headers)
     columns = []
     for header in headers:
         decoded, offset = _rows(content, offset, header, compression=compression, source=source)
@@ -88,9 +77,24 @@ def decode(content: bytes, source: str, *, axes: str | None = None) -> GaussianS
 
 def harmonics(path: Path) -> int:
     """Degree of the spherical harmonics that `decode` drops."""
-    content = content_of(path)
-    sections, = struct.unpack_from("<I", content, 4)
-    return max(_section(content, _MAIN_BYTES + _SECTION_BYTES * index, str(path)).degree for index in range(sections))
+    return max(header.degree for header in _headers(content_of(path), str(path))[1])
+
+
+def _headers(content: bytes, source: str) -> tuple[int, list[_Section]]:
+    """The compression, and the headers of the sections."""
+    if len(content) < _MAIN_BYTES:
+        raise InputError(f"{source}: {len(content)} bytes are no .ksplat file, or it is cut off")
+    major, minor, sections, count, compression = struct.unpack_from("<BB2xI8xIH", content)
+    if (major, minor > 0) != (0, True) or compression > 2 or not 0 < sections <= MAX_SECTIONS:
+        raise InputError(f"{source}: version {major}.{minor}, compression {compression}, {sections} sections; this "
+                         "reader knows version 0.1 and later, compression 0 to 2")
+    check_count(count, source)
+    if _MAIN_BYTES + _SECTION_BYTES * sections > len(content):
+        raise InputError(f"{source}: is cut off in its {sections} section headers")
+    headers = [_section(content, _MAIN_BYTES + _SECTION_BYTES * index, source) for index in range(sections)]
+    if sum(header.count for header in headers) != count:
+        raise InputError(f"{source}: says {count} Gaussians, its sections hold {sum(h.count for h in headers)}")
+    return compression, headers
 
 
 def _section(content: bytes, offset: int, source: str) -> _Section:

@@ -107,7 +107,9 @@ def decode(content: bytes, source: str, *, axes: str | None = None) -> GaussianS
 
 def harmonics(path: Path) -> int:
     """Degree of the spherical harmonics that `decode` drops: 0 where there are none, or nothing but zeros."""
-    vertex = parse(content_of(path), str(path)).elements["vertex"]
+    vertex = parse(content_of(path), str(path)).elements.get("vertex")
+    if vertex is None:
+        return 0
     names = [name for name in vertex.dtype.names or () if name.startswith("f_rest_")]
     return round(math.sqrt(len(names) / 3 + 1)) - 1 if any(vertex[name].any() for name in names) else 0
 

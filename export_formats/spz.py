@@ -96,10 +96,7 @@ def read(path: Path, *, axes: str | None = None) -> GaussianSet:
 
 def decode(content: bytes, source: str, *, axes: str | None = None) -> GaussianSet:
     """Gaussians of an SPZ file's bytes."""
-    start = _inflated(content, _HEADER.size, source)
-    if len(start) < _HEADER.size or not start.startswith(_MAGIC):
-        raise InputError(f"{source}: is not an SPZ file, or is cut off")
-    _, version, count, degree, bits, flags, streams = _HEADER.unpack(start)
+    version, count, degree, bits, flags, streams = _header(content, source)
     check_count(count, source)
     if not 1 <= version <= 4 or degree > 4 or bits > 23:
         raise InputError(f"{source}: SPZ version {version}, degree {degree}, {bits} fractional bits; this reader knows "
@@ -119,7 +116,16 @@ def decode(content: bytes, source: str, *, axes: str | None = None) -> GaussianS
 
 def harmonics(path: Path) -> int:
     """Degree of the spherical harmonics that `decode` drops."""
-    return _inflated(content_of(path), _HEADER.size, str(path))[12]
+    return _header(content_of(path), str(path))[2]
+
+
+def _header(content: bytes, source: str) -> tuple[int, int, int, int, int, int]:
+    """Version, count, degree, fractional bits, flags, streams, as the file says."""
+    start = _inflated(content, _HEADER.size, source)
+    if len(start) < _HEADER.size or not start.startswith(_MAGIC):
+        raise InputError(f"{source}: is not an SPZ file, or is cut off")
+    _, version, count, degree, bits, flags, streams = _HEADER.unpack(start)
+    return version, count, degree, bits, flags, streams
 
 
 def _parts_of_gzip(content: bytes, sizes: list[int], *, has_extensions: bool, source: str) -> tuple[list[bytes], bytes]:
