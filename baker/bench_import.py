@@ -30,7 +30,7 @@ def character(path: Path, *, count: int, seed: int = 0) -> tuple[GaussianSet, li
     """A character's Gaussians without baked light, and the textured meshes they were made of."""
     file = read_part_file(path, parts=())
     layers = bound_layers(dress(file, (), texture_dir=None), file, "diffused")
-    gaussians = join_layers(layers, sample_layers(layers, count=count, seed=seed))
+    gaussians = join_layers(layers, sample_layers(layers, count=count, seed=seed, source=str(path)))
     parts = []
     for layer in layers:
         shown = np.flatnonzero(layer.visible) if layer.visible is not None else np.arange(len(layer.labels))

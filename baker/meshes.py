@@ -79,6 +79,10 @@ class Sampling:
     stripes rather than across them (as superpixels do: SLIC, Achanta et al., 2012)."""
 
 
+class Invisible(InputError):
+    """A mesh shows nothing: its texture is transparent wherever it was looked at."""
+
+
 CLOSED = Sampling()
 """Every Gaussian overlaps its neighbours: nothing shows through, however near."""
 FAITHFUL = Sampling(size=0.6, blur=RASTER_BLUR, color_pull=3.0)
@@ -93,7 +97,7 @@ def sample_mesh(mesh: SkinnedMesh, *, count: int, seed: int, color_at: ColorAt,
     Each Gaussian is the cell of a centroidal Voronoi tessellation of many more surface samples (Lloyd's
     iteration): its size and axes come from the cell's second moments, its colour is the mean over the cell,
     which is the antialiasing. `density` [F] (relative) puts more Gaussians where it is larger.
-    Raises `InputError` if the mesh has no area or its texture is transparent everywhere.
+    Raises `InputError` if the mesh has no area, `Invisible` if its texture is transparent everywhere.
     """
     # 1. Candidate samples that are visible, with their colours.
     faces, barycentrics, rgba, area_each = _visible_samples(mesh, count=count, seed=seed, color_at=color_at,
@@ -119,6 +123,14 @@ def sample_mesh(mesh: SkinnedMesh, *, count: int, seed: int, color_at: ColorAt,
         opacity_logits=np.log(opacity / (1 - opacity)).astype(np.float32),
         sh0=((rgb - 0.5) / SH_C0).astype(np.float32), faces=faces[centre].astype(np.int32),
         barycentrics=barycentrics[centre].astype(np.float32))
+
+
+def no_gaussians() -> SurfaceGaussians:
+    """Of a mesh too small for one, or invisible."""
+    f = np.float32
+    return SurfaceGaussians(means=np.zeros((0, 3), f), quats_wxyz=np.zeros((0, 4), f), log_scales=np.zeros((0, 3), f),
+                            opacity_logits=np.zeros(0, f), sh0=np.zeros((0, 3), f), faces=np.zeros(0, np.int32),
+                            barycentrics=np.zeros((0, 3), f))
 
 
 def inset_surface(surface: SurfaceGaussians) -> SurfaceGaussians:
@@ -291,7 +303,7 @@ def _visible_samples(mesh: SkinnedMesh, *, count: int, seed: int, color_at: Colo
         visible = rgba[:, 3] >= MIN_ALPHA
         kept = int(visible.sum())
         if kept == 0:
-            raise InputError("a mesh to be turned into Gaussians is all transparent; check its texture")
+            raise Invisible("a mesh to be turned into Gaussians is all transparent; check its texture")
         if kept >= 0.8 * wanted:
             break
         total = min(int(np.ceil(total * wanted / kept)), 20 * wanted)

@@ -201,6 +201,15 @@ def test_the_real_character_is_whole(f01: Avatar) -> None:
 
 
 @needs_f01
+def test_parts_too_small_for_a_gaussian_have_none() -> None:
+    """Eyelashes are a few texels: of a hundred Gaussians none finds one."""
+    avatar = load_avatar(str(F01), count=100)
+    assert 90 <= avatar.gaussians.count <= 100 and np.isfinite(avatar.gaussians.log_scales).all()
+    avatar.rig.check("f01", gaussians=avatar.gaussians.count)
+    assert avatar.gaussians.may_move.any()
+
+
+@needs_f01
 def test_only_loose_cloth_may_move_and_pins_hold_its_top(f01: Avatar) -> None:
     garment = f01.garments[0]
     np.testing.assert_array_equal(garment.gaussian_indices,

@@ -18,15 +18,18 @@ from baker.binding import Method, bind, mesh_edges
 from baker.meshes import (
     CLOSED,
     FAITHFUL,
+    Invisible,
     SurfaceGaussians,
     face_areas,
     inset_surface,
     interpolate,
     interpolate_weights,
+    no_gaussians,
     sample_mesh,
 )
 from baker.person_colors import occlusion, shade
 from runtime import rotations
+from runtime.errors import InputError
 from runtime.types import SH_C0, GaussianSet, Label, Rig
 
 BINDING_LENGTH = 0.1
@@ -46,7 +49,7 @@ def load_parts(path: Path, *, parts: tuple[str, ...] = (), texture_dir: Path | N
     file = read_part_file(path, parts=parts)
     layers = dress(file, parts, texture_dir=texture_dir)
     layers = bound_layers(layers, file, binding)
-    pieces = sample_layers(layers, count=count, seed=seed)
+    pieces = sample_layers(layers, count=count, seed=seed, source=str(path))
     gaussians = _shaded(join_layers(layers, pieces), file)
     rig = _rig(layers, pieces, gaussians, file, binding)
     return Avatar(name=path.stem, gaussians=gaussians, rig=rig, body=file.collider,
@@ -65,9 +68,12 @@ def _bind_mesh(mesh: SkinnedMesh, body: SkinnedMesh, binding: Method) -> Skinned
     return replace(mesh, skin_joints=joints, skin_weights=weights)
 
 
-def sample_layers(layers: list[Layer], *, count: int, seed: int) -> list[SurfaceGaussians]:
+def sample_layers(layers: list[Layer], *, count: int, seed: int, source: str) -> list[SurfaceGaussians]:
     """Gaussians of each layer, `count` in all, in proportion to visible area, `DENSITY` and the texture's detail;
-    face numbers are those of the layer's whole mesh."""
+    face numbers are those of the layer's whole mesh. None of a layer that is invisible or too small for one.
+
+    Raises `InputError` naming `source` where nothing can be seen.
+    """
     cuts, shares = [], []
     for layer in layers:
         visible = np.flatnonzero(layer.visible) if layer.visible is not None else np.arange(len(layer.labels))
@@ -75,17 +81,26 @@ def sample_layers(layers: list[Layer], *, count: int, seed: int) -> list[Surface
         density = density * detail(layer.mesh, layer.color_at)[visible]
         cuts.append((visible, density))
         shares.append(float((face_areas(layer.mesh.vertices, layer.mesh.faces[visible]) * density).sum()))
+    if not np.isfinite(shares).all() or sum(shares) <= 0:
+        raise InputError(f"{source}: its meshes have no area; check its vertices and scale")
     edges = np.round(np.cumsum(shares) / np.sum(shares) * count).astype(int)
     counts = np.maximum(np.diff(edges, prepend=0), 0)
     pieces = []
     for i, (layer, (visible, density)) in enumerate(zip(layers, cuts, strict=True)):
         mesh = replace(layer.mesh, faces=layer.mesh.faces[visible])
-        piece = sample_mesh(
-            mesh, count=int(counts[i]), seed=seed * 1000 + i, density=density,
-            sampling=CLOSED if layer.garment else FAITHFUL,
-            color_at=lambda f, b, layer=layer, visible=visible: _shown(layer, visible[f], b))
+        try:
+            piece = no_gaussians() if counts[i] == 0 else sample_mesh(
+                mesh, count=int(counts[i]), seed=seed * 1000 + i, density=density,
+                sampling=CLOSED if layer.garment else FAITHFUL,
+                color_at=lambda f, b, layer=layer, visible=visible: _shown(layer, visible[f], b))
+        except Invisible:
+            piece = no_gaussians()
+        except InputError as error:
+            raise InputError(f"{source}: part '{layer.name}': {error}") from None
         piece = piece if layer.garment else inset_surface(piece)  # cloth rides on its very mesh
         pieces.append(replace(piece, faces=visible[piece.faces].astype(np.int32)))
+    if not sum(len(piece.means) for piece in pieces):
+        raise InputError(f"{source}: is transparent everywhere; check its textures")
     return pieces
 
 
@@ -159,9 +174,10 @@ def _garments(layers: list[Layer], pieces: list[SurfaceGaussians], gaussians: Ga
         stop = start + len(piece.means)
         if layer.garment and layer.pinned is not None:
             moving = np.flatnonzero(gaussians.labels[start:stop] == Label.GARMENT)
-            garments.append(Garment(name=layer.name, mesh=layer.mesh, pinned=layer.pinned,
-                                    gaussian_indices=(start + moving).astype(np.int64),
-                                    gaussian_faces=piece.faces[moving],
-                                    gaussian_barycentrics=piece.barycentrics[moving]))
+            if len(moving):
+                garments.append(Garment(name=layer.name, mesh=layer.mesh, pinned=layer.pinned,
+                                        gaussian_indices=(start + moving).astype(np.int64),
+                                        gaussian_faces=piece.faces[moving],
+                                        gaussian_barycentrics=piece.barycentrics[moving]))
         start = stop
     return tuple(garments)

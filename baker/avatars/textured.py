@@ -16,10 +16,12 @@ from baker.avatar import Avatar, SkinnedMesh
 from baker.meshes import (
     FAITHFUL,
     ColorAt,
+    Invisible,
     SurfaceGaussians,
     face_areas,
     inset_surface,
     interpolate_weights,
+    no_gaussians,
     sample_mesh,
 )
 from baker.person_colors import occlusion, shade
@@ -87,27 +89,19 @@ def sample_parts(parts: Sequence[TexturedPart], *, count: int, seed: int, source
     pieces = []
     for i, part in enumerate(parts):
         if counts[i] == 0:
-            pieces.append(_none())
+            pieces.append(no_gaussians())
             continue
         try:
             piece = sample_mesh(part.mesh, count=int(counts[i]), seed=seed * 1000 + i, density=densities[i],
                                 color_at=part.color_at, sampling=FAITHFUL)
             pieces.append(inset_surface(piece))
+        except Invisible:
+            pieces.append(no_gaussians())
         except InputError as error:
-            if "transparent" not in str(error):
-                raise InputError(f"{source}: part '{part.name}': {error}") from None
-            pieces.append(_none())
+            raise InputError(f"{source}: part '{part.name}': {error}") from None
     if not sum(len(piece.means) for piece in pieces):
         raise InputError(f"{source}: is transparent everywhere; check its textures")
     return pieces
-
-
-def _none() -> SurfaceGaussians:
-    """No Gaussians: a part too small for one, or invisible."""
-    f = np.float32
-    return SurfaceGaussians(means=np.zeros((0, 3), f), quats_wxyz=np.zeros((0, 4), f), log_scales=np.zeros((0, 3), f),
-                            opacity_logits=np.zeros(0, f), sh0=np.zeros((0, 3), f), faces=np.zeros(0, np.int32),
-                            barycentrics=np.zeros((0, 3), f))
 
 
 def join(parts: Sequence[TexturedPart], pieces: Sequence[SurfaceGaussians]) -> GaussianSet:
