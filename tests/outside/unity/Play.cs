@@ -4,7 +4,9 @@ using System.IO;
 using System.Reflection;
 using System.Text;
 using System.Threading;
+using System.Threading.Tasks;
 using Ani3D;
+using Ani3D.Core;
 using UnityEngine;
 
 /// <summary>
@@ -34,6 +36,7 @@ static class Play
         Hidden();
         EditMode();
         Call("OnDisable");
+        Reimported(file);
         Line("left", Fake.Buffers, Fake.Objects, Camera.onPreCull == null ? 0 : 1);
         return 0;
     }
@@ -143,6 +146,26 @@ static class Play
         Joints();
         Fake.Playing = true;
     }
+
+    /// <summary>A file that changes while its buffers are packed: what was packed is not the new file's.</summary>
+    static void Reimported(byte[] file)
+    {
+        Ani3DAsset asset = Ani3DAsset.Create(file, "again");
+        Ani3DFigure figure = Ani3DFigure.Take(asset);
+        Set(figure, "packing", Task.FromResult(new GpuFigure(asset.Bundle)));
+        Bundle other = Bundle.Read(file, "other");
+        other.Clips = new Clip[0];
+        object copy = file.Clone();
+        Set(asset, "file", copy);
+        Set(asset, "readFrom", copy);
+        Set(asset, "reading", Task.FromResult(other));
+        for (int i = 0; i < 1000 && !figure.IsReady(); i++) Thread.Sleep(2);
+        if (figure.Bundle != other || figure.Clips.Length != 0) throw new Exception("the buffers are of another file");
+        figure.Release();
+    }
+
+    static void Set(object of, string field, object value) =>
+        of.GetType().GetField(field, BindingFlags.Instance | BindingFlags.NonPublic).SetValue(of, value);
 
     static void Shown(float seconds)
     {

@@ -85,9 +85,12 @@ namespace Ani3D.Core
         public readonly uint[] SkinWords;
         public readonly GpuClip[] Clips;
         public readonly float Reach;
+        /// <summary>What they were packed of.</summary>
+        public readonly Bundle Bundle;
 
         public GpuFigure(Bundle bundle)
         {
+            Bundle = bundle;
             Gaussians gaussians = bundle.Gaussians;
             RestMeans = GpuData.RestMeans(gaussians);
             RestQuats = gaussians.Quats;

@@ -72,15 +72,18 @@ namespace Ani3D
             if (Bundle != null) FreeBuffers();
             if (packing == null) packing = Pack(asset.Bundle);
             if (!packing.IsCompleted) return false;
-            Upload(asset.Bundle, packing.GetAwaiter().GetResult());
+            GpuFigure packed = packing.GetAwaiter().GetResult();
             packing = null;
+            // Imported again while it was packed: another time.
+            if (packed.Bundle != asset.Bundle) return false;
+            Upload(packed);
             return true;
         }
 
         static Task<GpuFigure> Pack(Bundle read) =>
             Application.isPlaying ? Task.Run(() => new GpuFigure(read)) : Task.FromResult(new GpuFigure(read));
 
-        void Upload(Bundle read, GpuFigure packed)
+        void Upload(GpuFigure packed)
         {
             RestMeans = Buffer(packed.RestMeans, 16);
             RestQuats = Buffer(packed.RestQuats, 16);
@@ -97,10 +100,10 @@ namespace Ani3D
                     Rows = Buffer(clip.Rows, 4), GroupMeans = Buffer(clip.GroupMeans, 16),
                     MeanTexels = Buffer(clip.MeanTexels, 4), RotationTexels = Buffer(clip.RotationTexels, 4),
                     LogScaleTexels = Buffer(clip.LogScaleTexels, 4), TexelWords = clip.TexelWords,
-                    MovingCount = read.Clips[i].Moving.Length,
+                    MovingCount = packed.Bundle.Clips[i].Moving.Length,
                 };
             }
-            Bundle = read;
+            Bundle = packed.Bundle;
         }
 
         GraphicsBuffer Buffer(Array values, int stride)
