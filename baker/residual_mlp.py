@@ -6,9 +6,9 @@ inputs are blurred by noise while it learns. Letters: T frames, P inputs, D comp
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +59,7 @@ class MlpConfig:
 def train(bundle: Bundle, config: MlpConfig) -> PoseResidual:
     """A pose residual over the textures of the bundle's longest baked clip, learnt from all its baked clips.
 
-    Raises `InputError` where no clip has offset textures with coefficients.
+    Raises `InputError` where no clip has offset textures with coefficients, or none moves.
     """
     baked = [index for index, clip in enumerate(bundle.clips) if len(clip.residual.moving)
              and all(getattr(clip.residual, name).coefficients is not None for name in GROUPS)]
@@ -83,6 +83,8 @@ def train(bundle: Bundle, config: MlpConfig) -> PoseResidual:
     # 2. Principal components of clamped, normalised inputs, whitened.
     normal = np.clip((features - mean) * inverse, -INPUT_LIMIT, INPUT_LIMIT)
     _, singular, axes = np.linalg.svd(normal - normal.mean(0), full_matrices=False)
+    if singular[0] < 1e-6:
+        raise InputError(f"{bundle.manifest.name}: its clips hold one pose only, nothing to learn from; bake a motion")
     kept = max(min(config.components, int((singular > 0.05 * singular[0]).sum())), 1)
     project = axes[:kept] * (math.sqrt(len(normal)) / np.maximum(singular[:kept, None], 1e-9))
     components = normal @ project.T
@@ -148,14 +150,22 @@ def drive(path: Path, motion: str, output: Path, config: MlpConfig) -> Bundle:
     """
     bundle = read_bundle(path)
     still = np.flatnonzero(~bundle.gaussians.may_move)
+    still = still if len(still) else np.arange(bundle.gaussians.count)
     # Who stands on the floor: the Gaussians themselves, in place of the mesh that a bundle does not keep.
     body = SkinnedMesh(vertices=bundle.gaussians.means[still], faces=np.zeros((0, 3), np.int64),
                        skin_joints=bundle.rig.skin_joints[still], skin_weights=bundle.rig.skin_weights[still])
     avatar = Avatar(name=bundle.manifest.name, gaussians=bundle.gaussians, rig=bundle.rig, body=body, garments=(),
                     licence=bundle.manifest.source_licence)
-    driven = with_driven_clip(bundle, load_motion(motion, avatar), name=clip_name(motion), config=config)
+    driven = with_driven_clip(bundle, load_motion(motion, avatar), name=_new_name(clip_name(motion), bundle),
+                              config=config)
     write_bundle(driven, output)
     return driven
+
+
+def _new_name(name: str, bundle: Bundle) -> str:
+    """The name, numbered where a clip of the bundle has it: players choose clips by name."""
+    taken = {clip.name for clip in bundle.clips}
+    return next(new for new in itertools.chain([name], (f"{name} {n}" for n in itertools.count(2))) if new not in taken)
 
 
 def carrying_joints(bundle: Bundle, moving: np.ndarray, most: int) -> np.ndarray:
@@ -225,7 +235,7 @@ def _fit(inputs: Float[np.ndarray, "T D"], outputs: Float[np.ndarray, "T K"], im
     generator = torch.Generator().manual_seed(config.seed)
     sizes = (inputs.shape[1], config.hidden, config.hidden, outputs.shape[1])
     weights = [(torch.randn(o, i, generator=generator) / math.sqrt(i)).requires_grad_()
-               for i, o in pairwise(sizes)]
+               for i, o in itertools.pairwise(sizes)]
     biases = [torch.zeros(o, requires_grad=True) for o in sizes[1:]]
     x, y = torch.as_tensor(inputs, dtype=torch.float32), torch.as_tensor(outputs, dtype=torch.float32)
     weight = torch.as_tensor(importance, dtype=torch.float32)

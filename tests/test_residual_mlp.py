@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from sample_bundle import make_bundle
 
+from baker import residual_mlp
+from baker.avatar import Avatar
 from baker.distil import distil
 from baker.distil_config import DistilConfig
 from baker.residual_mlp import MlpConfig, carrying_joints, drive, train, window_features, with_driven_clip
@@ -23,7 +25,7 @@ from runtime.errors import InputError
 from runtime.lod import level_of_detail
 from runtime.pose_residual import pose_features
 from runtime.stage import Stage
-from runtime.types import Bundle, Motion, PoseResidual
+from runtime.types import Bundle, Label, Motion, PoseResidual
 
 JOINTS = 5
 CONFIG = MlpConfig(textures=8)
@@ -224,6 +226,23 @@ def test_a_wrong_network_in_a_file_is_refused(baked: Bundle, trained: PoseResidu
     assert not list(tmp_path.iterdir())
 
 
+def test_a_motion_driven_twice_has_two_names(baked: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of this bundle moves, too: its own Gaussians stand on the floor."""
+    moving = replace(baked.gaussians, labels=np.full_like(baked.gaussians.labels, int(Label.GARMENT)))
+    write_bundle(replace(baked, gaussians=moving), tmp_path / "a.ani3d")
+    stood: list[int] = []
+
+    def motion(name: str, avatar: Avatar) -> Motion:
+        stood.append(len(avatar.body.vertices))
+        return swinging(12, speed=5.0, reach=0.5)
+
+    monkeypatch.setattr(residual_mlp, "load_motion", motion)
+    for source, target in (("a", "b"), ("b", "c"), ("c", "d")):
+        drive(tmp_path / f"{source}.ani3d", "swing", tmp_path / f"{target}.ani3d", CONFIG)
+    assert [clip.name for clip in read_bundle(tmp_path / "d.ani3d").clips[1:]] == ["swing", "swing 2", "swing 3"]
+    assert stood == 3 * [240]
+
+
 def test_drive_adds_a_motion_to_a_file(baked: Bundle, tmp_path: Path) -> None:
     write_bundle(baked, tmp_path / "a.ani3d")
     with pytest.raises(InputError, match="moonwalk"):
@@ -232,5 +251,11 @@ def test_drive_adds_a_motion_to_a_file(baked: Bundle, tmp_path: Path) -> None:
         count=240, joints=JOINTS, frames=90, dense=True).clips[0].residual),))
     with pytest.raises(InputError, match="bake a motion first"):
         train(nothing, CONFIG)
+    clip = baked.clips[0]
+    standing = replace(clip.motion, root_translations=np.zeros_like(clip.motion.root_translations),
+                       quats_wxyz=np.repeat(clip.motion.quats_wxyz[:1], clip.motion.frames, 0))
+    still = replace(baked, clips=(replace(clip, motion=standing),))
+    with pytest.raises(InputError, match="one pose only"):
+        train(still, CONFIG)
     assert carrying_joints(baked, baked.clips[0].residual.moving, 2).tolist() == sorted(
         carrying_joints(baked, baked.clips[0].residual.moving, 2).tolist())
