@@ -25,11 +25,12 @@ MOTION_TARGETS = (".bvh", ".npz", "a folder's name (LHM's frames)")
 
 
 def convert(source: str, target: Path, *, avatar_options: AvatarOptions, motion_options: MotionOptions,
-            count: int | None = None) -> str:
+            parts: tuple[str, ...] = (), textures: Path | None = None, count: int | None = None) -> str:
     """Write `source` as the kind that `target`'s name says; returns one line about it.
 
     Motions become BVH (on their own skeleton where nothing else was asked), AMASS-layout npz or LHM's frames (on
-    SMPL-X's joints). Avatars become splats in the zero pose, meshes as `count` of them. Raises `InputError`.
+    SMPL-X's joints). Avatars become splats in the zero pose, meshes as `count` of them, a character's `parts`
+    with its `textures`. Raises `InputError`.
     """
     suffix = target.suffix.lower()
     motion_options.check()
@@ -39,7 +40,7 @@ def convert(source: str, target: Path, *, avatar_options: AvatarOptions, motion_
         return _convert_motion(source, target, motion_options)
     if suffix not in SPLATS:
         raise InputError(f"{target}: avatars are written as splats ({', '.join(SPLATS)})")
-    avatar = load_avatar(source, options=avatar_options, count=count)
+    avatar = load_avatar(source, parts=parts, texture_dir=textures, options=avatar_options, count=count)
     return _write_splats(avatar.gaussians, avatar.rig, target)
 
 

@@ -27,8 +27,10 @@ MAX_CORNER = 1 << 40
 """No file has as many vertices."""
 
 
-def inspect_file(source: str, *, options: AvatarOptions | None = None, picture: Path | None = None) -> dict[str, Any]:
+def inspect_file(source: str, *, options: AvatarOptions | None = None, textures: Path | None = None,
+                 picture: Path | None = None) -> dict[str, Any]:
     """Facts about a bundle, an avatar or a motion; `picture` is written as PNG, atomically.
+    A character's texture files are looked for in `textures`.
 
     Raises `InputError` naming the file where it is none of them or not sound.
     """
@@ -48,7 +50,7 @@ def inspect_file(source: str, *, options: AvatarOptions | None = None, picture: 
     elif suffix in SPLATS or path.name == "meta.json" or path.is_dir():
         facts, image = _splats(path, options, picture is not None)
     elif suffix == ".npz" and not is_motion_npz(path):
-        facts, image = _npz_avatar(path, options, picture is not None)
+        facts, image = _npz_avatar(path, options, textures, picture is not None)
     elif suffix in KINDS:
         facts, image = _motion(source, picture is not None)
     elif suffix == ".obj":
@@ -194,7 +196,8 @@ def _mesh(path: Path, options: AvatarOptions, draw: bool) -> tuple[dict[str, Any
     return facts, _avatar_image(avatar, f"{path.name}: {avatar.rig.joint_count} joints") if draw else None
 
 
-def _npz_avatar(path: Path, options: AvatarOptions, draw: bool) -> tuple[dict[str, Any], Any]:
+def _npz_avatar(path: Path, options: AvatarOptions, textures: Path | None,
+                draw: bool) -> tuple[dict[str, Any], Any]:
     from baker.avatars.body_model import is_body_model, read_body_model
 
     facts: dict[str, Any] = {"is": "avatar", "kind": "character in parts"}
@@ -202,7 +205,7 @@ def _npz_avatar(path: Path, options: AvatarOptions, draw: bool) -> tuple[dict[st
         model = read_body_model(path)
         facts = {"is": "avatar", "kind": "body model", "vertices": len(model.vertices), "faces": len(model.faces),
                  "shape_coefficients": model.shape_directions.shape[2]}
-    avatar = load_avatar(str(path), options=options, count=PICTURE_GAUSSIANS)
+    avatar = load_avatar(str(path), texture_dir=textures, options=options, count=PICTURE_GAUSSIANS)
     facts |= _avatar_facts(avatar)
     return facts, _avatar_image(avatar, f"{path.name}: {facts['kind']}") if draw else None
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import ani3d
 from baker.config import PRESETS, preset, show
@@ -98,6 +99,22 @@ def test_bad_avatar_is_one_line_and_leaves_nothing(case, tmp_path, capsys):
     output = tmp_path / "out" / "x.bake"
     expect_one_line(capsys, ["bake", str(avatar), "walk", "--parts", "body,dress", "-o", str(output)], word)
     assert not output.parent.exists()
+
+
+def test_textures_elsewhere_are_found_where_the_error_says_to_name_them(tmp_path, capsys):
+    (tmp_path / "here" / "below").mkdir(parents=True)
+    character = write_parts(tmp_path / "here" / "below" / "a.npz")
+    with np.load(character) as file:
+        arrays = dict(file)
+    arrays["parts"] = np.array([("body", "skin.png"), ("dress", ""), ("collider", "")])
+    np.savez(character, **arrays)
+    (tmp_path / "else" / "where").mkdir(parents=True)
+    Image.new("RGB", (8, 8), (200, 30, 30)).save(tmp_path / "else" / "where" / "skin.png")
+    convert = ["convert", str(character), str(tmp_path / "a.ply"), "--gaussians", "300"]
+    for argv in (["inspect", str(character)], convert):
+        expect_one_line(capsys, argv, "--textures")
+        assert ani3d.main([*argv, "--textures", str(tmp_path / "else")]) == 0
+    assert (tmp_path / "a.ply").is_file()
 
 
 def test_output_that_cannot_be_written_is_one_line(tmp_path, capsys):

@@ -8,8 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from baker.commands.inputs import add_avatar_options, add_motion_options, avatar_options, motion_options
-from runtime.arguments import parse_range
+from baker.commands.inputs import (
+    add_avatar_options,
+    add_character_options,
+    add_motion_options,
+    avatar_options,
+    motion_options,
+)
 
 
 def add_commands(commands: Any) -> None:
@@ -20,6 +25,8 @@ def add_commands(commands: Any) -> None:
     inspect.add_argument("file", metavar="FILE", help="a bundle, an avatar, a motion (FILE.glb#CLIP), a folder")
     inspect.add_argument("--json", action="store_true")
     inspect.add_argument("--picture", type=Path, metavar="OUT.png", help="draw it")
+    inspect.add_argument("--textures", type=Path, metavar="DIR",
+                        help="where a character's texture files are, or a folder above")
     add_avatar_options(inspect)
     inspect.set_defaults(run=run_inspect)
 
@@ -28,8 +35,7 @@ def add_commands(commands: Any) -> None:
                                   "avatars become splats in the zero pose (.ply, .spz, .sog, .splat, .ksplat).")
     convert.add_argument("source", metavar="IN")
     convert.add_argument("target", type=Path, metavar="OUT")
-    convert.add_argument("--frames", type=parse_range, metavar="A:B", help="frames A..B-1 of the motion only")
-    convert.add_argument("--gaussians", type=int, metavar="N", help="how many Gaussians to make from a mesh")
+    add_character_options(convert)
     add_avatar_options(convert)
     add_motion_options(convert)
     convert.set_defaults(run=run_convert)
@@ -47,7 +53,8 @@ def run_inspect(args: argparse.Namespace) -> None:
     else:
         from baker.inspect_file import format_facts, inspect_file
 
-        facts = inspect_file(args.file, options=avatar_options(args), picture=args.picture)
+        facts = inspect_file(args.file, options=avatar_options(args), textures=args.textures,
+                             picture=args.picture)
         lines = format_facts(facts)
     print(json.dumps(facts, indent=1) if args.json else lines)
 
@@ -56,5 +63,6 @@ def run_convert(args: argparse.Namespace) -> None:
     """Write a file as another kind."""
     from baker.convert import convert
 
-    print(convert(args.source, args.target, avatar_options=avatar_options(args), count=args.gaussians,
+    print(convert(args.source, args.target, avatar_options=avatar_options(args), parts=args.parts,
+                  textures=args.textures, count=args.gaussians,
                   motion_options=replace(motion_options(args), frames=args.frames)))

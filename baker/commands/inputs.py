@@ -11,11 +11,17 @@ from runtime.arguments import parse_range
 
 def add_character_options(parser: argparse.ArgumentParser) -> None:
     """What of the inputs is used."""
+    add_outfit_options(parser)
+    parser.add_argument("--frames", type=parse_range, metavar="A:B", help="frames A..B-1 of the motion only")
+
+
+def add_outfit_options(parser: argparse.ArgumentParser) -> None:
+    """What of a character file is used."""
     parser.add_argument("--parts", type=lambda text: tuple(text.split(",")), default=(), metavar="A,B,…",
                         help="parts of a character file to wear")
-    parser.add_argument("--textures", type=Path, metavar="DIR", help="where a character's texture files are")
+    parser.add_argument("--textures", type=Path, metavar="DIR",
+                        help="where a character's texture files are, or a folder above")
     parser.add_argument("--gaussians", type=int, metavar="N", help="how many Gaussians to make from a mesh")
-    parser.add_argument("--frames", type=parse_range, metavar="A:B", help="frames A..B-1 of the motion only")
 
 
 def add_avatar_options(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from baker.commands.inputs import add_character_options, add_settings
+from baker.commands.inputs import add_character_options, add_outfit_options, add_settings
 
 
 def add_commands(commands: Any) -> None:
@@ -34,10 +34,7 @@ def add_commands(commands: Any) -> None:
     personal.add_argument("--held-out", default="jump", metavar="MOTION",
                           help="what the result is measured on and not learnt from (default: jump)")
     personal.add_argument("--prior-path", type=Path, metavar="FILE", help="weights to begin with (default: shipped)")
-    personal.add_argument("--parts", type=lambda text: tuple(text.split(",")), default=(), metavar="A,B,…",
-                          help="parts of a character file to wear")
-    personal.add_argument("--textures", type=Path, metavar="DIR", help="where a character's texture files are")
-    personal.add_argument("--gaussians", type=int, metavar="N", help="how many Gaussians to make from a mesh")
+    add_outfit_options(personal)
     add_settings(personal, "steps=300, variations=2, learning_rate=2e-4")
     personal.set_defaults(run=run_prior_personalise)
     info = actions.add_parser("info", help="what weights or a Wan model's folder hold, and what is missing")
