@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from baker import cloth
+from baker import cloth, rasterisers
 from baker.avatar import Avatar
 from baker.avatar_file import (
     load_gaussians,
@@ -115,6 +115,7 @@ def bake(request: BakeRequest, config: BakeConfig) -> BakeResult:
         raise InputError(f"--seed {request.seed}: must be 0 or more")
     if request.output.name in ("", ".."):  # `.` has no name to call the bundle by
         request = replace(request, output=request.output.resolve())
+    rasterisers.load(request.rasteriser)  # first needed after the restoring, which can take hours
     sources = describe_sources(request)
     loaded = None if _avatar_is_done(request, sources) else load_inputs(request)
     prior = None

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import ani3d
@@ -123,6 +124,14 @@ def test_output_that_cannot_be_written_is_one_line(tmp_path, capsys):
     expect_one_line(capsys, [*bake, str(tmp_path / "file" / "x.bake")], "cannot be written")
     expect_one_line(capsys, [*bake, str(tmp_path / "file")], "is a file")
     assert (tmp_path / "file").read_text() == "kept"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="gsplat may draw here")
+@pytest.mark.parametrize("option", [["--rasteriser", "gsplat"], ["--device", "cuda"]])
+def test_what_needs_a_gpu_is_refused_before_anything_is_made(option, tmp_path, capsys):
+    argv = ["bake", "builtin", "walk", "-o", str(tmp_path / "x.bake"), "--gaussians", "500", *option]
+    expect_one_line(capsys, argv, "cpu")
+    assert not (tmp_path / "x.bake").exists()
 
 
 @pytest.mark.parametrize("settings, word", [
