@@ -14,9 +14,13 @@ from torch import Tensor
 from baker.posing import PoseTables, pose, pose_tables
 from runtime.types import GaussianSet, Motion, Rig
 
+MAX_KEPT = 1 << 30
+"""Bytes of poses that are remembered: 650 frames of 40 000 Gaussians, a quarter of them moving."""
+
 
 class PosedScene:
-    """The avatar for the rasteriser: still Gaussians first, then the moving ones. Poses are made at first use."""
+    """The avatar for the rasteriser: still Gaussians first, then the moving ones. Poses are made at first use; beyond
+    `MAX_KEPT` the oldest go."""
 
     def __init__(self, gaussians: GaussianSet, rig: Rig, motion: Motion, device: torch.device) -> None:
         self.device = device
@@ -33,11 +37,15 @@ class PosedScene:
                   (gaussians.means, gaussians.quats_wxyz, gaussians.log_scales)) for rows in (self.moving, still))
         self.still_scales = torch.exp(self.rest_still[2])
         self.tables: dict[int, tuple[PoseTables, Tensor, Tensor]] = {}
+        # Of a moving Gaussian 16 + 4 floats, of a still one 3 + 4.
+        self.most = max(MAX_KEPT // (80 * len(self.moving) + 28 * len(still) + 1), 1)
 
     def posed(self, frame: int, d_means: Tensor, d_rotations: Tensor, d_log_scales: Tensor) -> tuple[
             Float[Tensor, "N 3"], Float[Tensor, "N 4"], Float[Tensor, "N 3"]]:
         """World means, quaternions and scales at a frame; the gradient runs through the moving ones only."""
         if frame not in self.tables:
+            while len(self.tables) >= self.most:
+                del self.tables[next(iter(self.tables))]
             self.tables[frame] = self._tables(frame)
         tables, still_means, still_quats = self.tables[frame]
         means, quats, scales = pose(*self.rest, d_means, d_rotations, d_log_scales, tables.blended[0],

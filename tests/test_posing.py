@@ -9,6 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from baker import posed_scene  # noqa: E402
 from baker.posing import GaussianTensors, from_rotvec, pose, pose_tables, reference  # noqa: E402
 from runtime import rotations, skinning  # noqa: E402
 from runtime.types import GaussianSet, Motion, Rig  # noqa: E402
@@ -127,6 +128,19 @@ def test_tables_are_the_blend_and_its_nearest_rotation() -> None:
         turns = rotations.from_matrix(rotations.nearest_rotation(blended[:, :3, :3]))
         # Random weights on random joints come near to where the nearest rotation jumps: rounding grows there.
         assert np.quantile(np.abs(tables.turn_quats[i].numpy() - turns).max(1), 0.99) < 1e-5
+
+
+def test_a_scene_remembers_a_bounded_number_of_poses_and_draws_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    gaussians, rig, motion = random_person(4)
+    whole = posed_scene.PosedScene(gaussians, rig, motion, torch.device("cpu"))
+    monkeypatch.setattr(posed_scene, "MAX_KEPT", 300 * 60)
+    bounded = posed_scene.PosedScene(gaussians, rig, motion, torch.device("cpu"))
+    none = torch.zeros(len(whole.moving), 3)
+    for frame in (0, 1, 2, 0, 2, 1):
+        for a, b in zip(whole.posed(frame, none, none, none), bounded.posed(frame, none, none, none), strict=True):
+            assert torch.equal(a, b)
+        assert len(bounded.tables) <= bounded.most
+    assert bounded.most == 1 and len(whole.tables) == 3
 
 
 def test_rotation_vectors_are_continuous_across_the_series() -> None:
