@@ -34,7 +34,6 @@ _SCALE_LIMIT = 20.0
 """Log scales are clipped here, as the format's first writer does."""
 _BITS = (11, 10, 11)
 """Of x, y and z, from the high bits to the low."""
-_ROTATION_STEPS = 1023
 
 
 def write(bundle: Bundle, path: Path, options: ExportOptions) -> Report:

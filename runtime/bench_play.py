@@ -21,7 +21,7 @@ from runtime.cameras import orbit_camera
 from runtime.fast_offsets import PackedResidual
 from runtime.framing import DISTANCE, FOV_Y, root_targets
 from runtime.stage import Stage
-from runtime.types import Bundle, Camera, OffsetTexture
+from runtime.types import GROUPS, Bundle, Camera, OffsetTexture
 
 FRAME_S = 1 / 60
 """Time between two frames of a soak [s]."""
@@ -75,7 +75,7 @@ def bench_decode(path: Path | str | None = None, *, runs: int = 40) -> dict[str,
     clip, fps = bundle.clips[0], bundle.clips[0].motion.fps
     figures: dict[str, float | int | str] = {"gaussians_count": bundle.gaussians.count,
                                              "moving_gaussians_count": len(clip.residual.moving)}
-    for name in ("d_means", "d_rotations", "d_log_scales"):
+    for name in GROUPS:
         texture: OffsetTexture = getattr(clip.residual, name)
         figures[f"{name}_layout"] = "dense" if texture.coefficients is None else "basis"
         figures[f"{name}_textures_count"] = len(texture.texels)
@@ -149,7 +149,6 @@ def _camera(bundle: Bundle) -> Camera:
 def _bytes(bundle: Bundle) -> dict[str, float | int | str]:
     """Bytes of the first clip in memory, over its frames. In the file they are deflated: `ani3d inspect`."""
     residual, frames = bundle.clips[0].residual, bundle.clips[0].motion.frames
-    arrays = [value for name in ("d_means", "d_rotations", "d_log_scales")
-              for value in vars(getattr(residual, name)).values() if value is not None]
+    arrays = [value for name in GROUPS for value in vars(getattr(residual, name)).values() if value is not None]
     total = sum(array.nbytes for array in arrays)
     return {"frames_count": frames, "residual_bytes_per_frame_inflated": round(total / frames)}

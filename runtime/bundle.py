@@ -14,9 +14,9 @@ from runtime import bundle_blocks as blocks
 from runtime.archive import Archive, write_archive
 from runtime.errors import InputError
 from runtime.lod import lod_order, reorder
-from runtime.types import Bundle, Clip, Manifest, Motion, OffsetTexture, Residual, Rig
+from runtime.types import GROUPS, Bundle, Clip, Manifest, Motion, OffsetTexture, Residual, Rig
 
-__all__ = ["GROUPS", "MANIFEST", "VERSION", "lod_order", "open_bundle", "read_bundle", "reorder", "write_bundle"]
+__all__ = ["MANIFEST", "VERSION", "lod_order", "open_bundle", "read_bundle", "reorder", "write_bundle"]
 
 VERSION = 1
 """The version this module writes, and the only one it reads."""
@@ -25,8 +25,6 @@ MAX_NAME = 200
 """Characters of a name or licence."""
 MAX_CLIPS = 64
 MANIFEST = "manifest.json"
-GROUPS = ("d_means", "d_rotations", "d_log_scales")
-"""Channel groups of a residual, three channels each."""
 
 _KEYS = {"format", "version", "name", "generator", "source_licence", "distillation", "joint_names", "clips",
          "blocks"}

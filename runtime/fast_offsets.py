@@ -16,11 +16,10 @@ from jaxtyping import Float, Float32
 
 from runtime._raster_template import compiled
 from runtime.offsets import bracket
-from runtime.types import OffsetTexture, Residual
+from runtime.types import GROUPS, OffsetTexture, Residual
 
 BLOCK = 1024
 """Gaussians summed at a time: three channels of them are 12 KB."""
-GROUPS = ("d_means", "d_rotations", "d_log_scales")
 ROTATIONS = 1
 """Which of `GROUPS` turns: between frames it follows arcs, not lines."""
 

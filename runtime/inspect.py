@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from runtime.bundle import GROUPS, MANIFEST, VERSION, open_bundle, read_bundle
-from runtime.types import Clip
+from runtime.bundle import MANIFEST, VERSION, open_bundle, read_bundle
+from runtime.types import GROUPS, Clip
 
 
 def inspect_bundle(path: Path | str) -> dict[str, Any]:

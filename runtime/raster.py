@@ -15,6 +15,7 @@ from jaxtyping import Float, Float32, Int32, UInt32
 
 from runtime import _raster_bin, _raster_project, _raster_threads
 from runtime._raster_blend import blend_forward
+from runtime.errors import InputError
 from runtime.types import Camera, GaussianSet
 
 
@@ -79,7 +80,7 @@ def project(means: Float[np.ndarray, "N 3"], quats_wxyz: Float[np.ndarray, "N 4"
             camera: Camera) -> Splats:
     """Project, cull and sort into tiles. `scales` in metres, `opacities` in [0, 1], any number of colours.
 
-    Raises `ValueError` when the Gaussians cover more than 2^27 tiles in all.
+    Raises `InputError` when the Gaussians cover more than 2^27 tiles in all.
     """
     count, color_count = colors.shape
     splats = np.empty((count, 8), np.float32)
@@ -88,8 +89,11 @@ def project(means: Float[np.ndarray, "N 3"], quats_wxyz: Float[np.ndarray, "N 4"
     view, pinhole = camera_arrays(camera)
     _raster_threads.run_taking(_raster_project.project, count, _plain(means), _plain(quats_wxyz), _plain(scales),
                         _plain(opacities), _plain(colors), view, pinhole, splats, channels, rects)
-    tile_starts, ids, slots, first_slot = _raster_bin.bin_tiles(
-        splats, channels.view(np.uint32), rects, camera.width, camera.height)
+    try:
+        tile_starts, ids, slots, first_slot = _raster_bin.bin_tiles(
+            splats, channels.view(np.uint32), rects, camera.width, camera.height)
+    except ValueError as error:  # a kernel cannot raise ours
+        raise InputError(str(error)) from None
     return Splats(width=camera.width, height=camera.height, splats=splats, channels=channels,
                   tile_starts=tile_starts, ids=ids, slots=slots, first_slot=first_slot)
 

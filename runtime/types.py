@@ -256,6 +256,10 @@ class Residual:
         return self.d_means.frames
 
 
+GROUPS = ("d_means", "d_rotations", "d_log_scales")
+"""Channel groups of a residual, three channels each, in the order in which everything lists them."""
+
+
 @dataclass(frozen=True)
 class Clip:
     """A motion with its residual."""

@@ -15,6 +15,7 @@ import pytest
 
 from runtime import _raster_bin, _raster_blend, _raster_template, bench, raster
 from runtime.cameras import look_at
+from runtime.errors import InputError
 from runtime.types import SH_C0, Camera, GaussianSet
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -149,7 +150,7 @@ def test_scales_of_zero_and_of_kilometres_are_drawn_finite():
 
 def test_more_tiles_than_memory_are_refused_before_any_is_drawn():
     many = gaussians(np.zeros((25_000, 3)), scale=1e4)
-    with pytest.raises(ValueError, match="2\\^27 tiles"):
+    with pytest.raises(InputError, match="2\\^27 tiles"):
         raster.render(many, camera(1664, 960))
 
 
