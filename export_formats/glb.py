@@ -8,10 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from runtime.errors import InputError
+
 ARRAY_BUFFER = 34962
 """Target of buffer views that hold vertex attributes."""
 _COMPONENTS = {np.dtype("u1"): 5121, np.dtype("<u2"): 5123, np.dtype("<u4"): 5125, np.dtype("<f4"): 5126}
 _TYPES = {1: "SCALAR", 3: "VEC3", 4: "VEC4", 16: "MAT4"}
+_MOST_BYTES = 2 ** 32 - 1
+"""The header counts in 32 bits."""
 _JSON_CHUNK, _BINARY_CHUNK = 0x4E4F534A, 0x004E4942
 
 
@@ -61,12 +65,15 @@ class GlbBuffer:
         return len(self.accessors) - 1
 
     def glb(self, document: dict[str, Any]) -> bytes:
-        """The file: `document` with this buffer's arrays added."""
+        """The file: `document` with this buffer's arrays added. Raises `InputError` beyond the format's 4 GiB."""
         document = document | {"buffers": [{"byteLength": self._size}], "bufferViews": self.views,
                                "accessors": self.accessors}
         text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode("utf-8")
         text += b" " * (-len(text) % 4)
         total = 12 + 8 + len(text) + 8 + self._size
+        if total > _MOST_BYTES:
+            raise InputError(f"a .glb file ends at 4 GiB and this one would take {total / 2 ** 30:.1f}; ask for fewer "
+                             "with --lod, --frames or --fps")
         return b"".join([struct.pack("<4sII", b"glTF", 2, total), struct.pack("<II", len(text), _JSON_CHUNK), text,
                          struct.pack("<II", self._size, _BINARY_CHUNK), *self._parts])
 

@@ -13,7 +13,7 @@ from asymmetric_figure import assert_right_way_round, make_figure, with_driven_c
 from export_checks import angles
 
 import export_formats
-from export_formats import ExportOptions
+from export_formats import ExportOptions, glb
 from runtime import rotations
 from runtime.errors import InputError
 from runtime.player import Player
@@ -301,4 +301,11 @@ def test_validator_test_can_fail(tmp_path):
 def test_other_axes_are_refused(tmp_path):
     with pytest.raises(InputError, match="RUB"):
         export_formats.write(make_figure(), tmp_path / "a.glb", to="glb", options=ExportOptions(axes="RDF"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_more_than_the_format_counts_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(glb, "_MOST_BYTES", 100_000)
+    with pytest.raises(InputError, match="--lod"):
+        export_formats.write(make_figure(), tmp_path / "a.glb", to="glb")
     assert list(tmp_path.iterdir()) == []
