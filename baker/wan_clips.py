@@ -22,8 +22,8 @@ from runtime.errors import InputError
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm")
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
-LONGEST = 20_000
-"""Frames of a video that are read at most."""
+MOST_BYTES = 4 << 30
+"""Of a video's frames at the size asked for: 3 500 of 480 x 832. Two such videos are held at a time."""
 LARGEST = 8192
 """A side of a picture or video is at most this [px]."""
 
@@ -94,11 +94,13 @@ def read_windows(clip: UserClip, *, frames: int, size: tuple[int, int]) -> list[
 def read_video(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "T H X 3"]:
     """All frames at `size` (width, height). Raises `InputError` for a file that is no video, or a very long one."""
     frames: list[np.ndarray] = []
+    longest = MOST_BYTES // (3 * size[0] * size[1])
     try:
         with av.open(str(path)) as container:
             for frame in container.decode(video=0):
-                if len(frames) == LONGEST or max(frame.width, frame.height) > LARGEST:
-                    raise InputError(f"{path}: more than {LONGEST} frames or {LARGEST} px; cut or scale the video")
+                if len(frames) == longest or max(frame.width, frame.height) > LARGEST:
+                    raise InputError(f"{path}: more than {longest} frames at {size[0]}x{size[1]}, or {LARGEST} px; cut "
+                                     "it into several clips, or scale it")
                 frames.append(_fitted(frame.to_image(), size))
     except (av.FFmpegError, IndexError, OSError) as error:
         raise InputError(f"{path}: cannot be read as a video ({error})") from error

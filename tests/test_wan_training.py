@@ -15,11 +15,12 @@ from PIL import Image
 from safetensors import safe_open
 
 import ani3d
+from baker import wan_clips
 from baker.priors import load_prior
 from baker.priors.wan_fun_control import WanFunPrior
 from baker.priors.wan_parts import WanOptions
 from baker.priors.wan_tuned import LORA
-from baker.wan_clips import list_clips, read_windows
+from baker.wan_clips import list_clips, read_video, read_windows
 from baker.wan_training import WanTrainConfig, train_on_clips
 from export_formats.mp4 import write_mp4
 from runtime.errors import InputError
@@ -70,6 +71,15 @@ def test_windows_cover_a_clip_to_its_end_and_keep_its_middle(clips):
     # 40x48 cut to a square around the middle and scaled by 0.8.
     middle = np.asarray(Image.fromarray(source[0, 4:44]).resize((32, 32), Image.Resampling.LANCZOS))
     assert np.abs(windows[0][0][0].astype(int) - middle).mean() < 6
+
+
+def test_a_video_that_would_fill_the_memory_is_refused(clips, monkeypatch):
+    video = list_clips(clips)[0].video
+    frames = len(read_video(video, (32, 48)))
+    monkeypatch.setattr(wan_clips, "MOST_BYTES", frames * 3 * 32 * 48)
+    assert len(read_video(video, (32, 48))) == frames
+    with pytest.raises(InputError, match="cut it into several clips"):
+        read_video(video, (48, 48))
 
 
 def test_lora_learns_and_resumes_to_the_same_bytes(model, clips, tmp_path):
