@@ -12,6 +12,7 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 _FONT = "font-family='Helvetica, Arial, sans-serif'"
 _PAPER, _INK, _FAINT, _LINE, _BAR, _MARK = "#fbfaf7", "#2b2b2b", "#8a857b", "#b9b4aa", "#ece8df", "#c8501e"
+_MARKED = "#fbe4da"
 
 
 @dataclass
@@ -51,6 +52,26 @@ class Drawing:
             self.box(x + name, at, width - name, 20, fill="#f6f4ef")
             self.text(x + name + 6, at + 15, value)
 
+    def marked(self, x: int, y: int, width: int, words: str, *, dash: bool = False) -> None:
+        """Words in a box that catches the eye."""
+        self.box(x, y, width, 24, fill=_MARKED, line=_MARK, dash=dash)
+        self.text(x + 10, y + 17, words)
+
+    def file_to_drag(self) -> None:
+        """Step 1 in both engines: the bundle in a file manager's window."""
+        self.window(16, 16, 200, 110, "File manager")
+        self.marked(30, 54, 120, "avatar.ani3d")
+        self.step(180, 66, 1)
+
+    def entries(self, x: int, y: int, words: list[str], *, marked: int, width: int, inside: int = 0,
+                dash: bool = False) -> None:
+        """A list, `y` the base of its first line; the marked line is boxed, `inside` to the right."""
+        for index, line in enumerate(words):
+            if index == marked:
+                self.marked(x + inside - 10, y + 24 * index - 17, width, line, dash=dash)
+            else:
+                self.text(x, y + 24 * index, line)
+
     def step(self, x: int, y: int, number: int) -> None:
         """The number of a step, around (x, y)."""
         self.parts.append(f"<circle cx='{x:g}' cy='{y:g}' r='12' fill='{_MARK}'/>")
@@ -82,17 +103,12 @@ def unity_install() -> Drawing:
     drawing.text(33, 87, "+ ▾")
     drawing.step(84, 82, 1)
     drawing.box(26, 98, 240, 76)
-    for index, words in enumerate(("Add package from disk…", "Add package from tarball…", "Add package from git URL…")):
-        if index == 0:
-            drawing.box(28, 100, 236, 23, fill="#fbe4da", line=_MARK)
-        drawing.text(36, 116 + 24 * index, words)
+    drawing.entries(38, 117, ["Add package from disk…", "Add package from tarball…", "Add package from git URL…"],
+                    marked=0, width=236)
     drawing.step(288, 111, 2)
     drawing.arrow(306, 111, 446, 111)
     drawing.window(454, 58, 250, 150, "unity / com.ani3d.player")
-    for index, words in enumerate(("Editor", "Runtime", "Samples~", "package.json")):
-        if index == 3:
-            drawing.box(462, 164, 180, 23, fill="#fbe4da", line=_MARK)
-        drawing.text(472, 106 + 25 * index, words)
+    drawing.entries(472, 109, ["Editor", "Runtime", "Samples~", "package.json"], marked=3, width=180)
     drawing.step(664, 176, 3)
     return drawing
 
@@ -100,14 +116,10 @@ def unity_install() -> Drawing:
 def unity_play() -> Drawing:
     """Drag the file into Assets, the figure into the scene."""
     drawing = Drawing(820, 340)
-    drawing.window(16, 16, 200, 120, "File manager")
-    drawing.box(30, 54, 120, 26, fill="#fbe4da", line=_MARK)
-    drawing.text(40, 72, "avatar.ani3d")
-    drawing.step(180, 67, 1)
+    drawing.file_to_drag()
     drawing.arrow(90, 84, 90, 208)
     drawing.window(16, 176, 260, 130, "Project ▸ Assets")
-    drawing.box(30, 214, 150, 26, fill="#fbe4da", line=_MARK)
-    drawing.text(40, 232, "▸ avatar   (figure)")
+    drawing.marked(30, 214, 150, "▸ avatar   (figure)")
     drawing.text(56, 262, "avatar   (asset inside)", color=_FAINT)
     drawing.step(206, 227, 2)
     drawing.arrow(222, 222, 372, 160)
@@ -148,17 +160,12 @@ def unreal_install() -> Drawing:
     """Where the plugin's folder goes."""
     drawing = Drawing(700, 220)
     drawing.window(16, 16, 220, 150, "unreal")
-    for index, words in enumerate(("Ani3D", "avatar.ani3d", "README.md")):
-        if index == 0:
-            drawing.box(28, 50, 140, 26, fill="#fbe4da", line=_MARK)
-        drawing.text(40, 68 + 28 * index, words)
+    drawing.entries(40, 68, ["Ani3D", "avatar.ani3d", "README.md"], marked=0, width=140)
     drawing.step(190, 63, 1)
     drawing.arrow(204, 63, 366, 126)
     drawing.window(330, 16, 354, 150, "YourProject  (with a Source folder: C++)")
-    for index, words in enumerate(("Content", "Source", "Plugins", "Ani3D", "YourProject.uproject")):
-        if index == 3:
-            drawing.box(374, 114, 150, 22, fill="#fbe4da", line=_MARK, dash=True)
-        drawing.text(384 if index == 3 else 346, 64 + 22 * index, words)
+    drawing.entries(346, 58, ["Content", "Source", "Plugins", "Ani3D", "YourProject.uproject"], marked=3, width=150,
+                    inside=38, dash=True)
     drawing.step(510, 148, 2)
     drawing.text(530, 153, "open it, agree to build")
     return drawing
@@ -167,10 +174,7 @@ def unreal_install() -> Drawing:
 def unreal_play() -> Drawing:
     """Import, component, details."""
     drawing = Drawing(820, 340)
-    drawing.window(16, 16, 200, 100, "File manager")
-    drawing.box(30, 52, 120, 26, fill="#fbe4da", line=_MARK)
-    drawing.text(40, 70, "avatar.ani3d")
-    drawing.step(180, 65, 1)
+    drawing.file_to_drag()
     drawing.arrow(90, 82, 90, 190)
     drawing.window(16, 158, 250, 148, "Content Browser")
     drawing.box(32, 198, 110, 84, fill="#f6f4ef", line=_MARK)
@@ -180,12 +184,10 @@ def unreal_play() -> Drawing:
     drawing.box(304, 52, 66, 24, fill=_BAR)
     drawing.text(316, 69, "+ Add")
     drawing.step(392, 64, 2)
-    drawing.box(304, 84, 190, 26, fill="#fbe4da", line=_MARK)
-    drawing.text(314, 102, "Ani3D")
+    drawing.marked(304, 84, 190, "Ani3D")
     drawing.text(304, 150, "Actor (instance)")
     drawing.text(324, 176, "DefaultSceneRoot")
-    drawing.box(320, 186, 180, 24, fill="#fbe4da", line=_MARK)
-    drawing.text(340, 203, "Ani3D")
+    drawing.marked(320, 186, 180, "Ani3D")
     drawing.window(556, 16, 248, 290, "Details ▸ Ani3D")
     drawing.rows(566, 50, [("Asset", "avatar"), ("Clip", "0"), ("Time", "0.0"), ("Speed", "1.0"), ("Playing", "☑"),
                            ("Loop", "☑"), ("Residual", "☑"), ("Root Motion", "☑"), ("Detail", "1.0")],

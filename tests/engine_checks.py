@@ -14,7 +14,7 @@ from sample_bundle import make_bundle
 
 from export_formats import engine_pictures
 from runtime import archive, bundle_blocks, stage_reference
-from runtime.actor import Actor
+from runtime.actor import Actor, Moment
 from runtime.actor_loop import loop_of
 from runtime.bundle import read_bundle, write_bundle
 from runtime.lod import prefix
@@ -65,6 +65,31 @@ def shown(bundle, clip, seconds, *, loop=True, over=None):
     actor.advance(since)
     share = since / fade
     return f"{clip}:{seconds + since!r},{upper}:{since!r},{share * share * (3 - 2 * share)!r}", actor.moment()
+
+
+class Session:
+    """What a session of either engine's component plays, by the runtime's actor: the moments it shows, one a step."""
+
+    def __init__(self, bundle):
+        """Clip 0, a fade to clip 1 in mid-step, twice the speed."""
+        self.bundle, self.actor, self.moments = bundle, Actor(bundle, time=0.05), []
+        self.steps(3, 0.1)
+        self.actor.start(1, fade_seconds=0.4)
+        self.steps(3, 0.11)
+        self.actor.speed = 2.0
+        self.steps(4, 0.17)
+
+    def steps(self, count, seconds):
+        for _ in range(count):
+            self.actor.advance(seconds)
+            self.moments.append(self.actor.moment())
+
+    def mixed(self):
+        """Clip 1 mixed over clip 0 by hand; then clip 1 without root motion."""
+        upper = Actor(self.bundle, clip=1, time=0.5).moment().layers[0]
+        lower = Actor(self.bundle, time=0.1).moment().layers
+        self.moments.append(Moment(layers=(*lower, replace(upper, share=0.25))))
+        self.moments.append(Actor(self.bundle, clip=1, time=2.0, root_motion=False).moment())
 
 
 class Dumped:

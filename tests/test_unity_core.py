@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_checks import KINDS, TIMES, CoreContract, Dumped, Gpu, check_page, shown, write_bundles
+from engine_checks import KINDS, TIMES, CoreContract, Dumped, Gpu, Session, check_page, shown, write_bundles
 from gl_context import software_gl
 from outside.shaders import hlsl
 from outside.unity.compile import check
@@ -17,7 +17,7 @@ from sample_bundle import make_bundle
 
 from export_formats import ExportOptions, unity_export
 from runtime import _raster_blend, _raster_project, bundle_blocks, framing, stage_reference
-from runtime.actor import Actor, Moment
+from runtime.actor import Actor
 from runtime.bundle import read_bundle
 from runtime.cameras import orbit_camera
 from runtime.compositing import composite
@@ -120,27 +120,15 @@ def session(bundles, tmp_path_factory):
 def test_the_component_plays_as_the_runtimes_actor(session, bundles):
     """The session of Play.cs, step by step."""
     bundle = read_bundle(bundles["two"])
-    actor, moments = Actor(bundle, time=0.05), []
-
-    def steps(count, seconds):
-        for _ in range(count):
-            actor.advance(seconds)
-            moments.append(actor.moment())
-
-    steps(3, 0.1)
-    actor.start(1, fade_seconds=0.4)
-    steps(3, 0.11)
-    actor.speed = 2.0
-    steps(4, 0.17)
+    played = Session(bundle)
+    actor = played.actor
     actor.start(0, fade_seconds=0.3)
-    steps(2, 0.1)
+    played.steps(2, 0.1)
     actor.speed, actor.loop = 1.0, False
     actor.start(1)
-    steps(3, 0.9)
-    upper = Actor(bundle, clip=1, time=0.5).moment().layers[0]
-    moments.append(Moment(layers=(*Actor(bundle, time=0.1).moment().layers, replace(upper, share=0.25))))
-    moments.append(Actor(bundle, clip=1, time=2.0, root_motion=False).moment())
-    moments.append(Actor(bundle, time=0.3, root_motion=False).moment())
+    played.steps(3, 0.9)
+    played.mixed()
+    moments = [*played.moments, Actor(bundle, time=0.3, root_motion=False).moment()]
     assert len(session["joints"]) == len(moments)
     for said, moment in zip(session["joints"], moments, strict=True):
         joints = joint_transforms(bundle.rig, stage_reference.pose(bundle, moment), 0)[:, :3, 3]

@@ -4,12 +4,11 @@ import json
 import re
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_checks import CoreContract, Dumped, Gpu, check_page, shown, write_bundles
+from engine_checks import CoreContract, Dumped, Gpu, Session, check_page, shown, write_bundles
 from gl_context import software_gl
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +19,6 @@ from sample_bundle import make_bundle
 from export_formats import ExportOptions, unreal_export
 from runtime import archive, bundle_blocks, framing, stage_reference
 from runtime import bundle as bundle_file
-from runtime.actor import Actor, Moment
 from runtime.bundle import read_bundle
 from runtime.cameras import orbit_camera
 from runtime.compositing import composite
@@ -196,24 +194,11 @@ def session(bundles, tmp_path_factory):
 def test_the_component_plays_as_the_runtimes_actor(session, bundles):
     """The session of session.cpp, step by step; joints in Unreal's axes and centimetres."""
     bundle = read_bundle(bundles["two"])
-    actor, moments = Actor(bundle, time=0.05), []
-
-    def steps(count, seconds):
-        for _ in range(count):
-            actor.advance(seconds)
-            moments.append(actor.moment())
-
-    steps(3, 0.1)
-    actor.start(1, fade_seconds=0.4)
-    steps(3, 0.11)
-    actor.speed = 2.0
-    steps(4, 0.17)
-    actor.speed, actor.loop = 1.0, False
-    steps(2, 0.9)
-    upper = Actor(bundle, clip=1, time=0.5).moment().layers[0]
-    moments.append(Moment(layers=(*Actor(bundle, time=0.1).moment().layers, replace(upper, share=0.25))))
-    moments.append(Actor(bundle, clip=1, time=2.0, root_motion=False).moment())
-    for said, moment in zip(session["joints"], moments, strict=True):
+    played = Session(bundle)
+    played.actor.speed, played.actor.loop = 1.0, False
+    played.steps(2, 0.9)
+    played.mixed()
+    for said, moment in zip(session["joints"], played.moments, strict=True):
         x, y, z = joint_transforms(bundle.rig, stage_reference.pose(bundle, moment), 0)[:, :3, 3].T
         np.testing.assert_allclose(np.reshape(said, (-1, 3)), 100 * np.stack([z, -x, y], axis=1), atol=2e-4)
     assert session["imported"] == [[1, 2]] and session["played"] == [[1, 0]]
