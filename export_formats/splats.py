@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from export_formats.axes import check as check_axes
 from export_formats.axes import to_ours
+from runtime.archive import file_content
 from runtime.errors import InputError
 from runtime.types import GaussianSet
 
@@ -27,15 +28,7 @@ _OPACITY_MARGIN = 1e-6
 
 def content_of(path: Path) -> bytes:
     """All bytes of a file of acceptable size."""
-    try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise InputError(f"{path}: {size} bytes, at most {MAX_FILE_BYTES} are read")
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    return file_content(path, most=MAX_FILE_BYTES)
 
 
 def check_count(count: int, source: str) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import stat
 import struct
 import zipfile
 import zlib
@@ -116,7 +117,9 @@ class Archive:
     def __init__(self, path: Path) -> None:
         """Read the file and its directory."""
         self.path = path
-        content = _file_content(path)
+        content = file_content(path)
+        if not content.startswith(b"PK\x03\x04"):
+            raise InputError(f"{path}: is not an ani3d bundle (a zip); give a file made by `ani3d bake`")
         try:
             infos = zipfile.ZipFile(io.BytesIO(content)).infolist()
             _check_structure(path, content, infos)
@@ -163,20 +166,20 @@ class Archive:
         return content
 
 
-def _file_content(path: Path) -> bytes:
-    """All bytes of a file of acceptable size."""
+def file_content(path: Path, *, most: int = MAX_TOTAL_BYTES) -> bytes:
+    """All bytes of a file of at most `most`; raises `InputError` where it is none, or larger."""
     try:
-        size = path.stat().st_size
-        if size > MAX_TOTAL_BYTES:
-            raise InputError(f"{path}: {size} bytes, at most {MAX_TOTAL_BYTES} are read")
-        content = path.read_bytes()
+        about = path.stat()
+        # A device or a pipe has no size, and may have no end.
+        if not stat.S_ISREG(about.st_mode):
+            raise InputError(f"{path}: cannot be read: it is a {'folder' if path.is_dir() else 'device'}, not a file")
+        if about.st_size > most:
+            raise InputError(f"{path}: {about.st_size} bytes, at most {most} are read")
+        return path.read_bytes()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    if not content.startswith(b"PK\x03\x04"):
-        raise InputError(f"{path}: is not an ani3d bundle (a zip); give a file made by `ani3d bake`")
-    return content
 
 
 def _check_structure(path: Path, content: bytes, infos: list[zipfile.ZipInfo]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 import zlib
 from dataclasses import replace
@@ -233,8 +234,9 @@ def test_other_files_are_refused(tmp_path: Path, content: bytes, complaint: str)
         read_bundle(tmp_path / "other.ani3d")
     with pytest.raises(InputError, match="no such file"):
         read_bundle(tmp_path / "absent.ani3d")
-    with pytest.raises(InputError, match="cannot be read"):
-        read_bundle(tmp_path)
+    for path in (tmp_path, Path(os.devnull)):
+        with pytest.raises(InputError, match="cannot be read"):
+            read_bundle(path)
 
 
 def test_trailing_and_leading_bytes_are_refused(sound: tuple[Path, dict, Bundle]) -> None:
