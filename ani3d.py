@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from baker.commands import bake, evaluate, files, prior
-from runtime.arguments import parse_color, parse_count, parse_number, parse_range, parse_seconds, parse_size
+from runtime.arguments import (
+    parse_bundle,
+    parse_color,
+    parse_count,
+    parse_number,
+    parse_range,
+    parse_seconds,
+    parse_size,
+)
 from viewer import command as play
 
 # Before torch or numba load (DESIGN §12): libgomp's spinning and a second thread pool cost a third of every step.
@@ -35,9 +43,12 @@ ani3d bakes the cloth of a video prior into a rigged 3D Gaussian person, and pla
   ani3d status X.bake                          what is done, how long it took
   ani3d play X.ani3d                           open a window
   ani3d render X.ani3d --orbit -o orbit.mp4    one orbit while the motion plays
+  ani3d render X.ani3d --time 1 -o still.png   one moment
   ani3d inspect FILE [--picture OUT.png]       what a bundle, an avatar or a motion holds
   ani3d convert IN OUT                         a motion or splats as another kind of file
   ani3d export X.ani3d --to glb -o X.glb       for Unity, Unreal, the web, Blender, Houdini, splat viewers
+
+Where X.ani3d is asked for, X.bake will do.
 """
 
 EXPORT_EPILOG = """\
@@ -88,7 +99,7 @@ def add_render(commands: Any) -> None:
     render = commands.add_parser("render", help="render a bundle to a video or a picture",
                                  description="Render a bundle to a video, or one moment of it to a picture, without "
                                  "a display.")
-    render.add_argument("bundle", metavar="X.ani3d")
+    render.add_argument("bundle", type=parse_bundle, metavar="X.ani3d", help="or a bake's folder")
     render.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="X.mp4, X.png or X.jpg")
     render.add_argument("--orbit", action="store_true", default=None,
                         help="video: one full orbit; without it a fixed front view")
@@ -114,7 +125,7 @@ def add_export(commands: Any) -> None:
     export = commands.add_parser("export", help="write a bundle for engines, viewers and other programs",
                                  epilog=EXPORT_EPILOG, formatter_class=RAW,
                                  description="Write a bundle in a format that other programs read.")
-    export.add_argument("bundle", type=Path, metavar="X.ani3d")
+    export.add_argument("bundle", type=parse_bundle, metavar="X.ani3d", help="or a bake's folder")
     export.add_argument("--to", required=True, metavar="FORMAT")
     export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE_OR_DIR")
     export.add_argument("--clip", type=int, default=0, metavar="N", help="which clip (default 0)")
@@ -175,7 +186,7 @@ def run_render(args: argparse.Namespace) -> None:
     if given:
         kind, other = ("video", "picture (.png, .jpg)") if ending == ".mp4" else ("picture", "video (.mp4)")
         raise InputError(f"{args.output}: is a {kind}; {', '.join(given)} goes with a {other}")
-    player = Player(at_most(read_bundle(Path(args.bundle)), args.lod), args.clip)
+    player = Player(at_most(read_bundle(args.bundle), args.lod), args.clip)
     (render_video if ending == ".mp4" else render_picture)(player, args)
     print(args.output)
 

@@ -4,6 +4,18 @@ from __future__ import annotations
 
 import argparse
 import math
+from pathlib import Path
+
+
+def parse_bundle(text: str) -> Path:
+    """A bundle's path; of a bake's folder, the bundle that it made."""
+    path = Path(text)
+    if not (path / "000_sources").is_dir():
+        return path
+    made = sorted(path.glob("060_bundle/*.ani3d"))
+    if not made:
+        raise argparse.ArgumentTypeError(f"{text}: this bake is not finished; its `ani3d bake` command continues it")
+    return made[0]
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -1,5 +1,8 @@
 """`ani3d render`: pictures of one moment and videos, and mistakes of one line that leave nothing."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -42,6 +45,23 @@ def test_video_has_the_asked_length(bundle, tmp_path):
     assert ani3d.main(argv) == 0
     with av.open(str(tmp_path / "a.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) == 6
+
+
+def test_a_bakes_folder_stands_for_its_bundle(bundle, tmp_path, capsys):
+    bake = tmp_path / "x.bake"
+    (bake / "000_sources").mkdir(parents=True)
+    for argv in (["render", str(bake), "-o", str(tmp_path / "a.png"), "--size", "32x48"], ["inspect", str(bake)]):
+        with pytest.raises(SystemExit) as stop:
+            ani3d.main(argv)
+        assert stop.value.code == 2 and "not finished" in capsys.readouterr().err
+    (bake / "060_bundle").mkdir()
+    shutil.copyfile(bundle, bake / "060_bundle" / "x.ani3d")
+    assert ani3d.main(["render", str(bake), "-o", str(tmp_path / "a.png"), "--size", "32x48"]) == 0
+    assert ani3d.main(["export", str(bake), "--to", "splat", "-o", str(tmp_path / "a.splat")]) == 0
+    assert (tmp_path / "a.png").is_file() and (tmp_path / "a.splat").is_file()
+    capsys.readouterr()
+    assert ani3d.main(["inspect", str(bake), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["file"] == "x.ani3d"
 
 
 @pytest.mark.parametrize("argv, word", [

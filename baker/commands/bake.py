@@ -15,6 +15,7 @@ from baker.commands.inputs import (
     motion_options,
 )
 from baker.config import PRESETS, BakeConfig, check, preset, show, with_settings
+from runtime.arguments import parse_bundle
 
 BAKE_EPILOG = """\
 AVATAR   builtin[:SEED]  the built-in person; with a number, another one
@@ -62,7 +63,7 @@ def add_commands(commands: Any) -> None:
     drive = commands.add_parser("drive", help="add a motion that was not baked",
                                 description="Add a motion to a bundle. Its cloth is moved by a small network from "
                                 "pose to the baked clip's textures, trained from the baked clips in seconds.")
-    drive.add_argument("bundle", type=Path, metavar="X.ani3d")
+    drive.add_argument("bundle", type=parse_bundle, metavar="X.ani3d", help="or a bake's folder")
     drive.add_argument("motion", metavar="MOTION", help="as for bake")
     drive.add_argument("-o", "--output", type=Path, required=True, metavar="Y.ani3d")
     drive.set_defaults(run=run_drive)

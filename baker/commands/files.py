@@ -15,6 +15,7 @@ from baker.commands.inputs import (
     avatar_options,
     motion_options,
 )
+from runtime.arguments import parse_bundle
 
 
 def add_commands(commands: Any) -> None:
@@ -22,7 +23,8 @@ def add_commands(commands: Any) -> None:
     inspect = commands.add_parser("inspect", help="what a bundle, an avatar or a motion holds",
                                   description="Say what a file is: counts, skeleton, units, axes, rate, warnings; for "
                                   "splats, the body fitted to them and how sure that is.")
-    inspect.add_argument("file", metavar="FILE", help="a bundle, an avatar, a motion (FILE.glb#CLIP), a folder")
+    inspect.add_argument("file", type=parse_bundle, metavar="FILE",
+                         help="a bundle, a bake's folder, an avatar, a motion (FILE.glb#CLIP), a folder")
     inspect.add_argument("--json", action="store_true")
     inspect.add_argument("--picture", type=Path, metavar="OUT.png", help="draw it")
     inspect.add_argument("--textures", type=Path, metavar="DIR",
@@ -43,17 +45,17 @@ def add_commands(commands: Any) -> None:
 
 def run_inspect(args: argparse.Namespace) -> None:
     """Print what a file holds."""
-    if args.file.endswith(".ani3d") and args.picture is None:
+    if args.file.suffix == ".ani3d" and args.picture is None:
         # A bundle is read without the baker's packages.
         from runtime.inspect import inspect_bundle
 
-        facts = inspect_bundle(Path(args.file))
+        facts = inspect_bundle(args.file)
         lines = "\n".join(f"{key:28} {json.dumps(value) if isinstance(value, (dict, list)) else value}"
                           for key, value in facts.items())
     else:
         from baker.inspect_file import format_facts, inspect_file
 
-        facts = inspect_file(args.file, options=avatar_options(args), textures=args.textures,
+        facts = inspect_file(str(args.file), options=avatar_options(args), textures=args.textures,
                              picture=args.picture)
         lines = format_facts(facts)
     print(json.dumps(facts, indent=1) if args.json else lines)
