@@ -197,10 +197,3 @@ def soften(values: np.ndarray, width: float, times: np.ndarray) -> np.ndarray:
 def _soft_minimum(values: np.ndarray, limit: np.ndarray, *, softness: float = 0.006) -> np.ndarray:
     """Below both, smoothly where they meet: -s log(exp(-a / s) + exp(-b / s))."""
     return -softness * np.logaddexp(-values / softness, -limit / softness)
-
-
-def continuous(quats: np.ndarray) -> np.ndarray:
-    """Quaternions [T J 4] with signs such that neighbouring frames are in the same hemisphere."""
-    dots = (quats[1:] * quats[:-1]).sum(-1)
-    flips = np.cumprod(np.where(dots < 0, -1.0, 1.0), axis=0)
-    return np.concatenate([quats[:1], quats[1:] * flips[..., None]])

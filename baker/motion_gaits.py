@@ -19,7 +19,6 @@ from baker.motion_figure import (
     FootTrack,
     Pose,
     about,
-    continuous,
     ease,
     euler,
     keys,
@@ -28,6 +27,7 @@ from baker.motion_figure import (
     set_legs,
     soften,
 )
+from baker.motion_files.skeleton import continuous
 from runtime import rotations
 from runtime.errors import InputError
 from runtime.types import Motion, Rig

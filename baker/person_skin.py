@@ -63,7 +63,7 @@ def _lid_distance(points: np.ndarray, body: Body) -> tuple[np.ndarray, np.ndarra
     mixed = faces[inner[faces].any(1) & ~inner[faces].all(1)]
     rim = np.unique(mixed[~inner[mixed]])
     left = joint(body, "left_eye_smplhf")
-    mirrored = body.vertices[rim] * [1, 1, 1]
+    mirrored = body.vertices[rim].astype(np.float64)
     mirrored[:, 0] = np.abs(mirrored[:, 0])
     rim = rim[np.linalg.norm(mirrored - left, axis=1) < 0.028]
     distance, near = cKDTree(body.vertices[rim]).query(points)

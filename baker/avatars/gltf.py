@@ -384,6 +384,3 @@ def _licence(gltf: Gltf) -> str:
 
 def _unit(vector: np.ndarray) -> np.ndarray:
     return vector / max(float(np.linalg.norm(vector)), 1e-12)
-
-
-

@@ -28,7 +28,6 @@ from runtime import rotations, skinning
 from runtime.errors import InputError
 from runtime.types import GaussianSet, Label, Motion, Rig
 
-SUFFIXES = (".ply", ".spz", ".sog", ".splat", ".ksplat")
 FARTHEST = 0.6
 """LHM moves a point by at most 0.5 m from the body; splats farther away [m] are of another body or pose."""
 INFLUENCES = 8
