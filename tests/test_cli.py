@@ -11,6 +11,7 @@ from PIL import Image
 
 import ani3d
 from baker.config import PRESETS, preset, show
+from baker.priors import LOADERS
 
 ROOT = Path(__file__).resolve().parent.parent
 JOINTS = 55
@@ -185,6 +186,13 @@ def test_settings_are_shown_and_changed_by_set(tmp_path, capsys):
     assert ani3d.main(argv) == 0
     assert "coarse.trajectories = 2" in capsys.readouterr().out
     assert not (tmp_path / "x.bake").exists()
+
+
+def test_manual_of_bake_names_every_prior(capsys):
+    with pytest.raises(SystemExit):
+        ani3d.main(["bake", "--help"])
+    manual = "".join(capsys.readouterr().out.split())  # lines may break at hyphens
+    assert all(name in manual for name in LOADERS)
 
 
 def test_manual_of_bake_tells_the_presets_apart(capsys):

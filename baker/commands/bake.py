@@ -78,8 +78,10 @@ def add_bake_options(bake: argparse.ArgumentParser) -> None:
                       help="how Gaussians follow the body (nearest_vertex: as LHM does, for comparison)")
     bake.add_argument("--preset", choices=PRESETS, default="draft",
                       help="how large and how long, see below (default: draft)")
-    bake.add_argument("--prior", default="embedded", help="video prior (default: embedded)")
-    bake.add_argument("--prior-path", type=Path, help="its weights, where not shipped")
+    bake.add_argument("--prior", default="embedded", metavar="NAME",
+                      help="video prior: embedded (default), wan-fun-control or wan-vace")
+    bake.add_argument("--prior-path", type=Path, metavar="PATH",
+                      help="its weights: the Wan model's folder, or a file for embedded (default: the shipped)")
     bake.add_argument("--prior-tuned", type=Path, metavar="DIR", help="what `ani3d prior train --backend` made of it")
     bake.add_argument("--segmenter", choices=("labels", "grounded-sam2"), default="labels",
                       help="who finds what must be preserved (default: the Gaussians' labels, exact)")
@@ -91,7 +93,7 @@ def add_bake_options(bake: argparse.ArgumentParser) -> None:
     bake.add_argument("--rasteriser", choices=("cpu", "reference", "gsplat"), help="default: the device's own")
     bake.add_argument("--residual-mlp", action="store_true",
                       help="train the network from pose to cloth too; `ani3d drive` then needs no training")
-    bake.add_argument("--seed", type=int, default=0)
+    bake.add_argument("--seed", type=int, default=0, help="of noise and sampling order (default 0)")
     bake.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", dest="settings",
                       help="change one setting of the preset, e.g. optimise.iterations=4000 (repeatable)")
     bake.add_argument("--show-settings", action="store_true", help="print the settings and stop")

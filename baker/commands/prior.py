@@ -35,7 +35,7 @@ def add_commands(commands: Any) -> None:
                           help="what the result is measured on and not learnt from (default: jump)")
     personal.add_argument("--prior-path", type=Path, metavar="FILE", help="weights to begin with (default: shipped)")
     add_outfit_options(personal)
-    add_settings(personal, "steps=300, variations=2, learning_rate=2e-4")
+    add_settings(personal, "steps=600, variations=4, materials=True")
     personal.set_defaults(run=run_prior_personalise)
     info = actions.add_parser("info", help="what weights or a Wan model's folder hold, and what is missing")
     info.add_argument("path", nargs="?", type=Path, help="file or folder (default: the shipped weights)")
