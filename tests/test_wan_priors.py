@@ -15,7 +15,7 @@ import ani3d
 from baker.prior_info import prior_info
 from baker.priors import load_prior
 from baker.priors.wan_fun_control import WanFunPrior
-from baker.priors.wan_parts import DeviceSlot, WanOptions, latent_mask
+from baker.priors.wan_parts import DeviceSlot, WanOptions, latent_mask, load_tokenizer
 from baker.priors.wan_vace import WanVacePrior
 from baker.restore import restore
 from baker.restore_config import RestoreConfig, SamplingConfig
@@ -183,6 +183,19 @@ def test_info_says_what_a_folder_holds_and_lacks(fun_folder: Path, vace_folder: 
     facts = prior_info(partial)
     assert not facts["usable"] and len(facts["lacks"]) == 2 and "vae/" in facts["lacks"][1]
     assert ani3d.main(["prior", "info", str(tmp_path / "nothing")]) == 2
+
+
+def test_code_that_a_tokenizers_folder_brings_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "tokenizer"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "own"}')
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": '
+                                                  '["own.Own", null]}}')
+    (folder / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\nclass Own: pass\n")
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    with pytest.raises(InputError, match="tokenizer: not a whole tokenizer") as error:
+        load_tokenizer(folder)
+    assert "\n" not in str(error.value) and not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("name", ["wan-fun-control", "wan-vace"])

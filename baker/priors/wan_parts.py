@@ -131,12 +131,9 @@ class TextEncoder:
     @staticmethod
     def load(folder: Path, slot: DeviceSlot) -> TextEncoder:
         """From the parts `tokenizer` and `text_encoder` of a folder."""
-        from transformers import AutoTokenizer, UMT5EncoderModel
+        from transformers import UMT5EncoderModel
 
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{folder}/tokenizer: {_first_line(error)}; download the tokenizer again") from error
+        tokenizer = load_tokenizer(folder / "tokenizer")
         model = load_part(UMT5EncoderModel, folder / "text_encoder", dtype=slot.options.dtype)
         return TextEncoder(tokenizer=tokenizer, model=model, slot=slot)
 
@@ -257,6 +254,16 @@ def load_part(kind: type[Module], folder: Path, *, dtype: torch.dtype) -> Module
     if missing:
         raise InputError(f"{folder}: {len(missing)} tensors are missing: {', '.join(missing[:4])}; download it again")
     return model.eval()
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a folder; code that a folder brings is never run. Raises `InputError`."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # as for models: anything may be raised
+        raise InputError(f"{folder}: not a whole tokenizer ({_first_line(error)}); download it again") from error
 
 
 def class_name(folder: Path) -> str:

@@ -16,10 +16,10 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoTokenizer, GroundingDinoForObjectDetection, Sam2VideoModel
+from transformers import GroundingDinoForObjectDetection, Sam2VideoModel
 from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
 
-from baker.priors.wan_parts import files_fingerprint, load_part
+from baker.priors.wan_parts import files_fingerprint, load_part, load_tokenizer
 from baker.videos import Video
 from runtime.errors import InputError
 
@@ -54,11 +54,7 @@ class GroundedSam2:
         """From a folder; raises `InputError` naming what is missing."""
         detector = load_part(GroundingDinoForObjectDetection, folder / "grounding-dino", dtype=torch.float32)
         tracker = load_part(Sam2VideoModel, folder / "sam2", dtype=torch.float32)
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(folder / "grounding-dino", local_files_only=True)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{folder}/grounding-dino: no tokenizer ({str(error).splitlines()[0]}); download it "
-                             "again") from error
+        tokenizer = load_tokenizer(folder / "grounding-dino")
         return GroundedSam2(detector=detector, tokenizer=tokenizer, tracker=tracker,
                             weights=files_fingerprint([folder / "grounding-dino", folder / "sam2"]))
 
