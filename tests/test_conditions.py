@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -96,6 +97,18 @@ def test_sizes_scale_with_the_height() -> None:
     small = draw_pose(positions / 4, seen, height=192, width=64)[0].astype(float).mean()
     # Antialiasing keeps the drawn area but for the pointed ends of thin ellipses: 7.0 % apart.
     assert small == pytest.approx(large, rel=0.08)
+
+
+def test_limbs_are_the_bones_of_a_body_in_openposes_order() -> None:
+    """The order decides the colours, which are what a video model has learnt to read."""
+    arm, leg = ("shoulder", "elbow", "wrist"), ("hip", "knee", "ankle")
+    bones = [("neck", "right_shoulder"), ("neck", "left_shoulder")]
+    bones += [(f"{side}_{a}", f"{side}_{b}") for side in ("right", "left") for a, b in pairwise(arm)]
+    for side in ("right", "left"):
+        bones += [("neck", f"{side}_hip"), *((f"{side}_{a}", f"{side}_{b}") for a, b in pairwise(leg))]
+    bones += [("neck", "nose")]
+    bones += [pair for side in ("right", "left") for pair in (("nose", f"{side}_eye"), (f"{side}_eye", f"{side}_ear"))]
+    assert [(KEYPOINTS[a], KEYPOINTS[b]) for a, b in LIMBS] == bones
 
 
 def test_left_and_right_exchanged_and_flipped_is_the_pose_of_the_flipped_picture() -> None:
