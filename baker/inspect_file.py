@@ -112,7 +112,7 @@ def _motion(source: str, draw: bool) -> tuple[dict[str, Any], Any]:
 
 def clip_facts(clip: SkeletonClip, source: str) -> tuple[dict[str, Any], list[str]]:
     """Facts and warnings about a clip."""
-    warnings: list[str] = []
+    warnings = ["one frame: a pose, nothing moves"] if clip.frames == 1 else []
     reference = reference_positions(clip)
     roles = match_roles(clip.joint_names, clip.parents, reference, stated=clip.roles)
     axis = clip.up

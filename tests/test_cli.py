@@ -1,5 +1,6 @@
 """The command at the door: every bad input is one clear line, exit code 2, and nothing left behind."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -221,6 +222,14 @@ def test_installed_command_runs():
     done = subprocess.run([sys.executable, "-m", "ani3d", "--version"], cwd=ROOT, capture_output=True, text=True,
                           check=True)
     assert done.stdout.strip() == f"ani3d {ani3d.__version__}"
+
+
+def test_inspect_says_that_one_frame_is_no_motion(tmp_path, capsys):
+    still = BVH.replace("Frames: 2", "Frames: 1").replace("0 0 0 0 0 0 0 0 0\n", "", 1)
+    for text, expected in ((BVH, False), (still, True)):
+        (tmp_path / "x.bvh").write_text(text)
+        assert ani3d.main(["inspect", str(tmp_path / "x.bvh"), "--json"]) == 0
+        assert any("one frame" in line for line in json.loads(capsys.readouterr().out)["warnings"]) is expected
 
 
 def test_a_reader_that_stops_reading_ends_a_command_quietly(tmp_path):
