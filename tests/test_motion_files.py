@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from baker.body import JOINT_NAMES
 from baker.convert import convert, smplx_rig
 from baker.inspect_file import inspect_file
 from baker.motion_files import read_motion
+from baker.motion_files.asf_amc import find_asf
 from baker.motion_files.bvh import write_bvh
 from baker.motion_files.lhm import write_lhm
 from baker.motion_files.skeleton import SkeletonClip, conjugate
@@ -215,6 +217,19 @@ def test_bad_amc_and_missing_asf_are_one_line(walk: SkeletonClip, tmp_path: Path
     put(tmp_path / "01.asf", skeleton.replace(" to_left_hip left_hip", " left_hip to_left_hip"))
     with pytest.raises(InputError):
         read_motion(str(path))
+
+
+def test_a_motion_finds_its_skeleton_whatever_the_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    every = Path.glob
+    # As on Windows: a pattern finds names of any case.
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: (
+        p for p in every(self, "*") if fnmatch.fnmatch(p.name.lower(), pattern.lower())))
+    put(tmp_path / "02.ASF", "")
+    assert find_asf(tmp_path / "02_01.amc") == tmp_path / "02.ASF" == find_asf(tmp_path / "walk.amc")
+    put(tmp_path / "0.asf", "")
+    assert find_asf(tmp_path / "02_01.amc") == tmp_path / "02.ASF"
+    with pytest.raises(InputError, match="there are 2, none fits its name"):
+        find_asf(tmp_path / "walk.amc")
 
 
 # -- LHM ----------------------------------------------------------------------------------------------------------

@@ -38,11 +38,13 @@ class _Skeleton:
 
 
 def find_asf(path: Path) -> Path:
-    """The skeleton of a motion: the only .asf beside it, or the one that begins its name (02.asf of 02_01.amc)."""
-    skeletons = sorted(path.parent.glob("*.asf")) + sorted(path.parent.glob("*.ASF"))
-    named = [s for s in skeletons if path.stem.lower().startswith(s.stem.lower())]
-    if len(named) == 1 or len(skeletons) == 1:
-        return (named or skeletons)[0]
+    """The skeleton of a motion: the one that begins its name, the longest where several do (02.asf of 02_01.amc, not
+    0.asf), or the only one beside it."""
+    # Not by two globs: where names know no case, both find every file.
+    skeletons = sorted(other for other in path.parent.iterdir() if other.suffix.lower() == ".asf")
+    named = sorted((s for s in skeletons if path.stem.lower().startswith(s.stem.lower())), key=lambda s: len(s.stem))
+    if named or len(skeletons) == 1:
+        return (named or skeletons)[-1]
     raise InputError(f"{path}: needs its skeleton, an .asf file beside it "
                      f"({'there is none' if not skeletons else f'there are {len(skeletons)}, none fits its name'})")
 
