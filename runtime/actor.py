@@ -57,7 +57,7 @@ class Actor:
     bundle: Bundle
     clip: int = 0
     time: float = 0.0
-    """Seconds since the clip began, at speed 1; grows through loops."""
+    """Seconds since the clip began, at speed 1; grows through loops, and stays within a clip that does not repeat."""
     speed: float = 1.0
     """Clip seconds per second; negative plays backwards."""
     loop: bool = True
@@ -84,6 +84,9 @@ class Actor:
     def advance(self, seconds: int | float) -> None:
         """Let time pass."""
         self.time += seconds * self.speed
+        if not self.loop:
+            # Held at an end, it leaves it as soon as it is played the other way.
+            self.time = min(max(self.time, 0.0), self.motion.duration)
         if self._fade is not None:
             self._fade.time += seconds * self.speed
             self._fade.left -= seconds

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from runtime import rotations, stage_reference
 from runtime.actor import Actor
 from runtime.actor_loop import Loop
 from runtime.bundle import read_bundle, write_bundle
-from runtime.decoders import DECODERS, CoefficientDecoder, load_decoder
+from runtime.decoders import DECODERS, CoefficientDecoder, load_decoder, tensorrt_decoder
 from runtime.decoders.onnx_model import OPSET, onnx_model
 from runtime.errors import InputError
 from runtime.lod import level_of_detail
@@ -159,6 +160,22 @@ def test_a_decoder_that_cannot_run_says_what_to_install(trained: PoseResidual, m
             load_decoder(name, trained)
     assert isinstance(load_decoder("numpy", trained), CoefficientDecoder) and set(DECODERS) == {
         "numpy", "onnx", "tensorrt"}
+
+
+def test_an_engine_is_built_once_where_it_can_be_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Of TensorRT only what the cache does is looked at: the library is not on every machine."""
+    fake = MagicMock(__version__="10.3")
+    build = fake.Builder.return_value.build_serialized_network
+    build.return_value = b"engine"
+    (tmp_path / "file").write_text("no folder")
+    for folder, times in (("cache", 1), ("file", 2)):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / folder))
+        build.reset_mock()
+        assert [tensorrt_decoder._engine(fake, b"model", "a card") for _ in range(2)] == [b"engine"] * 2
+        assert build.call_count == times, folder
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    tensorrt_decoder._engine(fake, b"model", "another card")
+    assert len(list((tmp_path / "cache" / "ani3d" / "engines").iterdir())) == 2
 
 
 def test_a_driven_clip_plays_alike_in_the_player_and_its_reference_and_survives_the_file(

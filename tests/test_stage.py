@@ -197,6 +197,9 @@ def test_speed_reverse_hold_and_seek() -> None:
     assert actor.frame() == pytest.approx(3.0)
     actor.advance(9.0)
     assert actor.frame() == 11
+    actor.speed = -1.0
+    actor.advance(0.1)
+    assert actor.frame() == pytest.approx(8), "the time that it was held counts for nothing"
     actor.seek(4.5)
     assert actor.frame() == pytest.approx(4.5)
     actor.speed = -1.0

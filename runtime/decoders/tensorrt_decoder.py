@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,9 @@ def _engine(tensorrt: Any, model: bytes, card: str) -> bytes:
     content = builder.build_serialized_network(network, config)
     if content is None:
         raise InputError(f"TensorRT {tensorrt.__version__} does not build the pose residual on {card}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, bytes(content))
+    with suppress(OSError, InputError):  # where nothing can be kept it is built again next time
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, bytes(content))
     return bytes(content)
 
 
