@@ -10,7 +10,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -231,7 +231,7 @@ def render_picture(player: Any, args: argparse.Namespace) -> None:
     write_picture(pixels, args.output)
 
 
-def with_progress(items, total: int, text: str):
+def with_progress(items: Iterable[Any], total: int, text: str) -> Iterable[Any]:
     """Pass items on under a progress bar with the time left; silent when the output is not a terminal."""
     from rich.progress import track
 
@@ -251,37 +251,8 @@ def run_export(args: argparse.Namespace) -> None:
 
 
 def run_bench(args: argparse.Namespace) -> None:
-    """Measure one part and print the figures."""
-    if args.what in ("play", "decode", "soak"):
-        from runtime import bench_play
-
-        play = {"play": bench_play.bench_play, "decode": bench_play.bench_decode, "soak": bench_play.soak}
-        figures = play[args.what](args.bundle)
-    elif args.what == "gl":
-        from viewer.bench import bench_gl
-
-        figures = bench_gl(args.bundle)
-    elif args.what == "export":
-        from export_formats.bench import bench_export
-
-        figures = bench_export(args.bundle)
-    elif args.what == "import":
-        from baker.bench_import import bench_import
-
-        if args.bundle is None:
-            from runtime.errors import InputError
-
-            raise InputError("bench import: give a character in parts (.npz)")
-        figures = bench_import(Path(args.bundle))
-    elif args.what == "wan":
-        from baker.bench_wan import bench_wan
-
-        figures = bench_wan()
-    else:
-        from baker import bench
-
-        figures = {"raster": bench.bench_raster, "field": bench.bench_field, "step": bench.bench_step,
-                   "gpu": bench.bench_gpu}[args.what]()
+    """Measure one part, print the figures, and judge them where asked."""
+    figures = measure(args.what, args.bundle)
     if args.json:
         print(json.dumps(figures, indent=1))
     else:
@@ -294,6 +265,37 @@ def run_bench(args: argparse.Namespace) -> None:
         if worse:
             print("\n".join(f"ani3d: {line}" for line in worse), file=sys.stderr)
             raise SystemExit(1)
+
+
+def measure(what: str, bundle: str | None) -> dict[str, Any]:
+    """The figures of one part, by name."""
+    if what in ("play", "decode", "soak"):
+        from runtime import bench_play
+
+        return {"play": bench_play.bench_play, "decode": bench_play.bench_decode, "soak": bench_play.soak}[what](bundle)
+    if what == "gl":
+        from viewer.bench import bench_gl
+
+        return bench_gl(bundle)
+    if what == "export":
+        from export_formats.bench import bench_export
+
+        return bench_export(bundle)
+    if what == "import":
+        from baker.bench_import import bench_import
+        from runtime.errors import InputError
+
+        if bundle is None:
+            raise InputError("bench import: give a character in parts (.npz)")
+        return bench_import(Path(bundle))
+    if what == "wan":
+        from baker.bench_wan import bench_wan
+
+        return bench_wan()
+    from baker import bench
+
+    return {"raster": bench.bench_raster, "field": bench.bench_field, "step": bench.bench_step,
+            "gpu": bench.bench_gpu}[what]()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
