@@ -271,6 +271,8 @@ def test_damaged_files_are_refused_in_words(page, folders):
     archive.write_archive(changed, content | {"manifest.json": content["manifest.json"].replace(
         b'"version": 1', b'"version": 7')})
     cases |= {"version 7, this player knows 1": changed.read_bytes()}
+    archive.write_archive(changed, content | {"manifest.json": content["manifest.json"] + b" " * (1 << 20)})
+    cases |= {"larger than 1048576 bytes": changed.read_bytes()}
     joints = "rig/skin_joints.u8"
     archive.write_archive(changed, content | {joints: b"\xff" + content[joints][1:]})
     cases |= {"row 0 names no joint": changed.read_bytes()}
@@ -317,7 +319,8 @@ def test_constants_are_the_runtimes():
         "GUARD": _raster_project.GUARD, "FOV_Y": framing.FOV_Y, "DISTANCE": framing.DISTANCE,
         "ELEVATION": framing.ELEVATION, "ENTRIES": archive.MAX_ENTRIES, "ENTRY_BYTES": archive.MAX_ENTRY_BYTES,
         "TOTAL_BYTES": archive.MAX_TOTAL_BYTES, "FREE_BYTES": archive.FREE_BYTES, "RATIO": archive.MAX_RATIO,
-        "CLIPS": bundle_file.MAX_CLIPS, "METRES": bundle_blocks.MAX_METRES, "VERSION": bundle_file.VERSION,
+        "CLIPS": bundle_file.MAX_CLIPS, "MANIFEST_BYTES": bundle_file.MAX_MANIFEST_BYTES,
+        "METRES": bundle_blocks.MAX_METRES, "VERSION": bundle_file.VERSION,
         **bundle_blocks.LIMITS}
     for name, number in wanted.items():
         assert value(name) == pytest.approx(number, rel=1e-12), name

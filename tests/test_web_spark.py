@@ -210,6 +210,8 @@ def test_clips_switch_by_name_and_start_anew(basis):
         assert psnr(orbit(page, back, 0.11), expected(back, 0.11)) >= 50
         with pytest.raises(Exception, match="has no clip run; its clips are wave, back"):
             page.evaluate("person.clip = 'run'")
+        with pytest.raises(Exception, match="has no clip length"):
+            page.evaluate("person.clip = 'length'")
     finally:
         page.evaluate("person.clip = 0; 0")
     assert psnr(orbit(page, player, 0.11), expected(player, 0.11)) >= 50

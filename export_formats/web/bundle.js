@@ -31,6 +31,9 @@ export async function readBundle(bytes, source) {
 }
 
 function parseManifest(content, source) {
+  if (content?.length > LIMITS.MANIFEST_BYTES) {
+    throw new InputError(`${source}/manifest.json: larger than ${LIMITS.MANIFEST_BYTES} bytes`);
+  }
   let manifest;
   try {
     manifest = JSON.parse(new TextDecoder("utf-8", {fatal: true}).decode(content));

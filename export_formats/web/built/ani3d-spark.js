@@ -10,6 +10,7 @@ const LIMITS = {
   TOTAL_BYTES: 2 ** 31,
   FREE_BYTES: 64 * 2 ** 20,
   RATIO: 100,
+  MANIFEST_BYTES: 2 ** 20,
   N: 4e6,
   J: 256,
   W: 16,
@@ -170,6 +171,9 @@ async function readBundle(bytes, source) {
   };
 }
 function parseManifest(content, source) {
+  if (content?.length > LIMITS.MANIFEST_BYTES) {
+    throw new InputError(`${source}/manifest.json: larger than ${LIMITS.MANIFEST_BYTES} bytes`);
+  }
   let manifest;
   try {
     manifest = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(content));
@@ -560,7 +564,7 @@ class Ani3D extends SplatGenerator {
     return this._clip.name;
   }
   set clip(which) {
-    const clip = this.bundle.clips.find((each) => each.name === which) ?? this.bundle.clips[which];
+    const clip = this.bundle.clips.find((each) => each.name === which) ?? this.bundle.clips.find((_, index) => String(index) === String(which));
     if (!clip) throw new InputError(`${this.name}: has no clip ${which}; its clips are ${this.clips.join(", ")}`);
     this._clip = clip;
     this.time = 0;

@@ -74,7 +74,8 @@ export class Ani3D extends SplatGenerator {
   }
 
   set clip(which) {
-    const clip = this.bundle.clips.find((each) => each.name === which) ?? this.bundle.clips[which];
+    const clip = this.bundle.clips.find((each) => each.name === which) ??
+      this.bundle.clips.find((_, index) => String(index) === String(which));
     if (!clip) throw new InputError(`${this.name}: has no clip ${which}; its clips are ${this.clips.join(", ")}`);
     this._clip = clip;
     this.time = 0;
