@@ -199,12 +199,15 @@ def _mesh(path: Path, options: AvatarOptions, draw: bool) -> tuple[dict[str, Any
 def _npz_avatar(path: Path, options: AvatarOptions, textures: Path | None,
                 draw: bool) -> tuple[dict[str, Any], Any]:
     from baker.avatars.body_model import is_body_model, read_body_model
+    from baker.avatars.part_file import read_part_file
 
     facts: dict[str, Any] = {"is": "avatar", "kind": "character in parts"}
     if is_body_model(path):
         model = read_body_model(path)
         facts = {"is": "avatar", "kind": "body model", "vertices": len(model.vertices), "faces": len(model.faces),
                  "shape_coefficients": model.shape_directions.shape[2]}
+    else:
+        facts["parts"] = list(read_part_file(path, parts=()).available)
     avatar = load_avatar(str(path), texture_dir=textures, options=options, count=PICTURE_GAUSSIANS)
     facts |= _avatar_facts(avatar)
     return facts, _avatar_image(avatar, f"{path.name}: {facts['kind']}") if draw else None

@@ -118,6 +118,9 @@ def test_textures_elsewhere_are_found_where_the_error_says_to_name_them(tmp_path
         expect_one_line(capsys, argv, "--textures")
         assert ani3d.main([*argv, "--textures", str(tmp_path / "else")]) == 0
     assert (tmp_path / "a.ply").is_file()
+    capsys.readouterr()
+    assert ani3d.main(["inspect", str(character), "--textures", str(tmp_path / "else"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["parts"] == ["body", "dress"]
 
 
 def test_output_that_cannot_be_written_is_one_line(tmp_path, capsys):

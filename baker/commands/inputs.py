@@ -18,7 +18,8 @@ def add_character_options(parser: argparse.ArgumentParser) -> None:
 def add_outfit_options(parser: argparse.ArgumentParser) -> None:
     """What of a character file is used."""
     parser.add_argument("--parts", type=lambda text: tuple(text.split(",")), default=(), metavar="A,B,…",
-                        help="parts of a character file to wear")
+                        help="all parts of a character file to show, the body too (default: those that fit together; "
+                        "`ani3d inspect` lists them)")
     parser.add_argument("--textures", type=Path, metavar="DIR",
                         help="where a character's texture files are, or a folder above")
     parser.add_argument("--gaussians", type=int, metavar="N", help="how many Gaussians to make from a mesh")
