@@ -27,6 +27,7 @@ from baker.conditions import Conditions, pose_video, reference_image
 from baker.config import BakeConfig, CoarseConfig
 from baker.distil import distil
 from baker.field import ResidualField
+from baker.losses import Lpips
 from baker.motions import MotionOptions, clip_name, load_motion, motion_files_of
 from baker.optimise import optimise
 from baker.optimise_config import OptimiseConfig
@@ -115,7 +116,10 @@ def bake(request: BakeRequest, config: BakeConfig) -> BakeResult:
         raise InputError(f"--seed {request.seed}: must be 0 or more")
     if request.output.name in ("", ".."):  # `.` has no name to call the bundle by
         request = replace(request, output=request.output.resolve())
-    rasterisers.load(request.rasteriser)  # first needed after the restoring, which can take hours
+    # First needed after the restoring, which can take hours.
+    rasterisers.load(request.rasteriser)
+    if config.optimise.lpips and config.optimise.lpips_weights:
+        Lpips(Path(config.optimise.lpips_weights))
     sources = describe_sources(request)
     loaded = None if _avatar_is_done(request, sources) else load_inputs(request)
     prior = None
@@ -173,6 +177,13 @@ def _avatar_is_done(request: BakeRequest, sources: dict[str, Any]) -> bool:
     return json.loads(saved.read_text(encoding="utf-8")) == sources
 
 
+def optimise_inputs(config: OptimiseConfig, backend: Backend) -> dict[str, Any]:
+    """What the optimisation depends on besides the videos; LPIPS's weights count by their content."""
+    weights = Path(config.lpips_weights) if config.lpips and config.lpips_weights else None
+    content = {"lpips_weights_sha256": file_fingerprint(weights)} if weights else {}
+    return asdict(config) | asdict(backend) | content
+
+
 def start_azimuths(config: CoarseConfig, *, offset: float = 0.0) -> list[float]:
     """Evenly spaced start azimuths [rad]; `offset` in parts of the spacing."""
     return [2 * np.pi * (i + offset) / config.trajectories for i in range(config.trajectories)]
@@ -222,7 +233,7 @@ class _Pipeline:
                        self.coarse)
         restored = stage("030_restore", self.restore_config(), [coarse], lambda part: self.restore(part, coarse.path),
                          device="cpu" if self.prior is None else self.prior.device)
-        field = stage("040_optimise", asdict(config.optimise) | asdict(self.backend), [restored],
+        field = stage("040_optimise", optimise_inputs(config.optimise, self.backend), [restored],
                       lambda part: self.optimise(part, restored.path), device=self.backend.device)
         offsets = stage("050_distil", asdict(config.distil), [field], lambda part: self.distil(part, field.path))
         mlp = {"residual_mlp": asdict(self.mlp)} if self.mlp else {}

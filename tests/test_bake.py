@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,10 @@ from PIL import Image
 from sample_gltf import write_glb
 
 from baker import bake as bake_module
-from baker.bake import BakeRequest, describe_sources
-from baker.config import preset
+from baker.bake import BakeRequest, describe_sources, optimise_inputs
+from baker.config import preset, with_settings
 from baker.stages import STAGES
+from baker.supervision import CPU
 from runtime.bundle import read_bundle
 from runtime.decoders.onnx_model import onnx_model
 from runtime.errors import InputError
@@ -88,6 +90,20 @@ def test_every_file_that_a_motion_is_read_from_counts(tmp_path):
     before = sources(motion=str(tmp_path / "02_01.amc"))
     (tmp_path / "02.asf").write_text("three")
     assert sources(motion=str(tmp_path / "02_01.amc")) != before
+
+
+def test_lpips_weights_are_read_at_the_door_and_count_by_content(tmp_path):
+    weights = tmp_path / "vgg.safetensors"
+    config = with_settings(preset("draft"), [f"optimise.lpips_weights={weights}", "optimise.lpips=0.1"])
+    with pytest.raises(InputError, match=r"vgg\.safetensors"):
+        bake_module.bake(BakeRequest(avatar="builtin", motion="walk", output=tmp_path / "x.bake"), config)
+    assert not (tmp_path / "x.bake").exists()
+    weights.write_bytes(b"one")
+    before = optimise_inputs(config.optimise, CPU)
+    weights.write_bytes(b"two")
+    assert optimise_inputs(config.optimise, CPU) != before
+    plain = preset("draft").optimise
+    assert optimise_inputs(plain, CPU) == asdict(plain) | asdict(CPU)
 
 
 def test_output_without_a_name_takes_its_folders_and_a_seed_below_zero_is_refused(tmp_path, monkeypatch):
