@@ -15,15 +15,17 @@ import pytest
 import sample_fbx
 from PIL import Image
 from sample_gltf import COUNT, box_person
+from scipy.spatial.transform import Rotation
 
 from baker.avatars import load_avatar
 from baker.body import JOINT_NAMES, make_body
 from baker.fbx_animation import _Curve
 from baker.fbx_nodes import FbxNode, PackedArray, array
+from baker.fbx_scene import FbxObject, local_transforms
 from baker.inspect_file import inspect_file
 from baker.motion_files import read_motion
 from baker.motions import load_motion_with_report
-from runtime import skinning
+from runtime import rotations, skinning
 from runtime.errors import InputError
 
 TIMES = np.arange(sample_fbx.FRAMES) / 30
@@ -100,6 +102,24 @@ def test_z_up_inches_and_metres_arrive_the_same(tmp_path: Path) -> None:
     other = read_motion(str(sample_fbx.write(tmp_path / "b.fbx", trees)))
     turned = np.stack([plain.positions[..., 0], plain.positions[..., 2], -plain.positions[..., 1]], -1)
     np.testing.assert_allclose(other.positions, 2.54 * turned, atol=1e-5)
+
+
+@pytest.mark.parametrize(("number", "order"), enumerate(("xyz", "xzy", "yzx", "yxz", "zxy", "zyx")))
+def test_rotation_orders_and_what_turns_before_and_after(number: int, order: str) -> None:
+    """FBX SDK's EFbxRotationOrder: the axis named first turns first. Without `RotationActive` neither order nor
+    pre- and post-rotation count."""
+    angles, before, after = np.array([[20.0, -50.0, 70.0]]), (10.0, 30.0, -20.0), (-40.0, 5.0, 15.0)
+    properties: dict[str, tuple[object, ...]] = {"RotationOrder": (number,), "PreRotation": before,
+                                                 "PostRotation": after}
+    for active in (0, 1):
+        model = FbxObject(1, "Model", "", "", FbxNode("", (), ()), properties | {"RotationActive": (active,)})
+        turn = local_transforms(model, np.zeros((1, 3)), angles, np.ones((1, 3)))[1]
+        own = Rotation.from_euler(order if active else "xyz", angles[0, ["xyz".index(a) for a in (
+            order if active else "xyz")]], degrees=True)
+        if active:
+            first, last = (Rotation.from_euler("xyz", v, degrees=True) for v in (before, after))
+            own = first * own * last.inv()
+        np.testing.assert_allclose(rotations.to_matrix(turn[0]), own.as_matrix(), atol=1e-12)
 
 
 def test_cubic_linear_and_held_keys() -> None:
