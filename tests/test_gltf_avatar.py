@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -9,17 +11,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from sample_gltf import COUNT, box_person, write_glb
+from scipy.interpolate import CubicHermiteSpline
 
 from baker.avatar import Avatar, SkinnedMesh
 from baker.avatars import load_avatar
+from baker.avatars.gltf import _geometry
+from baker.avatars.gltf_materials import Textures, material_color
 from baker.avatars.loose_parts import cloth_mesh
 from baker.avatars.options import AvatarOptions
 from baker.body import JOINT_NAMES, make_body
 from baker.cloth import ClothConfig, rigid_vertices, simulate
-from baker.gltf_file import open_gltf, read_nodes, world_matrices
+from baker.gltf_file import Gltf, open_gltf, read_nodes, world_matrices
 from baker.inspect_file import _one_sided
 from baker.motion_files import read_motion
+from baker.motion_files.gltf import _sample
 from baker.motions import MotionOptions, load_motion, load_motion_with_report
 from runtime import rotations, skinning
 from runtime.errors import InputError
@@ -244,6 +251,65 @@ def test_quaternion_flips_in_a_file_do_not_spin_the_joint(tmp_path: Path) -> Non
     (tmp_path / "b.glb").write_bytes(data[:start + 16] + flipped.tobytes() + data[start + 32:])
     np.testing.assert_allclose(np.abs((read_motion(str(tmp_path / "b.glb")).turns_wxyz * plain.turns_wxyz).sum(-1)), 1,
                                atol=1e-6)
+
+
+def test_keys_are_held_or_follow_a_hermite_spline() -> None:
+    keys, rng = np.array([0.0, 0.5, 2.0]), np.random.default_rng(2)
+    values = rng.normal(size=(9, 3))  # in-tangent, value, out-tangent of each key
+    times = np.array([-1.0, 0.0, 0.2, 0.5, 1.7, 2.0, 5.0])
+    made = _sample(keys, values, "CUBICSPLINE", times, rotation=False)
+    for t, row in zip(times, made, strict=True):
+        at, k = float(np.clip(t, 0, 2)), 0 if t < 0.5 else 1
+        segment = CubicHermiteSpline(keys[k:k + 2], values[[3 * k + 1, 3 * k + 4]], values[[3 * k + 2, 3 * k + 3]])
+        np.testing.assert_allclose(row, segment(at), atol=1e-12)
+    held = _sample(keys, values[1::3], "STEP", times, rotation=False)
+    np.testing.assert_array_equal(held, values[1::3][[0, 0, 0, 1, 1, 2, 2]])
+    np.testing.assert_array_equal(_sample(keys[:1], values[1:2], "LINEAR", times, rotation=False),
+                                  np.repeat(values[1:2], len(times), 0))
+
+
+@pytest.mark.parametrize(("mode", "faces"), [
+    (4, [(0, 1, 2), (1, 3, 2)]), (5, [(0, 1, 2), (2, 1, 3), (2, 3, 4)]), (6, [(0, 1, 2), (0, 2, 3), (0, 3, 4)])])
+def test_strips_and_fans_keep_their_winding(mode: int, faces: list[tuple[int, int, int]]) -> None:
+    index = np.array([0, 1, 2, 1, 3, 2] if mode == 4 else range(5), np.uint16)
+    data = np.zeros((5, 3), np.float32).tobytes() + index.tobytes()
+    gltf = Gltf(Path("a.glb"), {
+        "buffers": [{"byteLength": len(data)}],
+        "bufferViews": [{"buffer": 0, "byteLength": 60}, {"buffer": 0, "byteOffset": 60, "byteLength": 2 * len(index)}],
+        "accessors": [{"bufferView": 0, "componentType": 5126, "count": 5, "type": "VEC3"},
+                      {"bufferView": 1, "componentType": 5123, "count": len(index), "type": "SCALAR"}]}, data)
+    geometry = _geometry(gltf, {"mode": mode, "attributes": {"POSITION": 0}, "indices": 1}, None)
+    assert geometry is not None
+    # Equal up to where a triangle starts.
+    turned = [min(f[k:] + f[:k] for k in range(3)) for f in map(tuple, geometry[1].tolist())]
+    assert turned == [min(f[k:] + f[:k] for k in range(3)) for f in faces]
+
+
+@pytest.mark.parametrize(("info", "wrap", "place"), [
+    ({}, 10497, lambda u, v: (u % 1, v % 1)), ({}, 33071, lambda u, v: (min(max(u, 0), 1), min(max(v, 0), 1))),
+    ({}, 33648, lambda u, v: (abs(u - 2 * round(u / 2)), abs(v - 2 * round(v / 2)))),
+    ({"offset": [0.25, 0.5], "scale": [0.5, 2.0]}, 10497, lambda u, v: ((0.5 * u + 0.25) % 1, (2 * v + 0.5) % 1)),
+    # A quarter turn as Khronos's own viewer and three.js make it: u' = cos u + sin v, v' = cos v - sin u.
+    ({"rotation": np.pi / 2, "scale": [1.0, 0.5]}, 10497, lambda u, v: (0.5 * v % 1, -u % 1))])
+def test_textures_wrap_and_are_transformed(info: dict[str, Any], wrap: int, place: Any) -> None:
+    """The picture's red and green say where it was looked up."""
+    size = 64
+    ramp = (np.arange(size) * 4 + 2).astype(np.uint8)
+    pixels = np.zeros((size, size, 3), np.uint8)
+    pixels[..., 0], pixels[..., 1] = ramp[None], ramp[:, None]
+    png = io.BytesIO()
+    Image.fromarray(pixels).save(png, "PNG")
+    uri = "data:image/png;base64," + base64.b64encode(png.getvalue()).decode()
+    gltf = Gltf(Path("a.gltf"), {"images": [{"uri": uri}], "samplers": [{"wrapS": wrap, "wrapT": wrap}],
+                                 "textures": [{"source": 0, "sampler": 0}]}, b"")
+    uv = np.random.default_rng(1).uniform(-1.4, 2.4, (200, 2))
+    wanted = np.array([place(*row) for row in uv])
+    material = {"pbrMetallicRoughness": {"baseColorTexture": {"index": 0, "extensions": {
+        "KHR_texture_transform": info}}}}
+    faces = np.arange(200)[:, None].repeat(3, 1)
+    rgba = material_color(Textures(gltf), material, {0: uv}, None, faces)(np.arange(200), np.full((200, 3), 1 / 3))
+    inside = ((wanted > 0.03) & (wanted < 0.97)).all(1) | (wrap == 33071)  # a seam mixes both ends
+    np.testing.assert_allclose(rgba[inside, :2], np.clip(wanted[inside], 0.5 / size, 1 - 0.5 / size), atol=0.01)
 
 
 def test_clips_are_chosen_by_name_and_listed(tmp_path: Path) -> None:
