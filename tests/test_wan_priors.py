@@ -17,6 +17,7 @@ from baker.priors import load_prior
 from baker.priors.wan_fun_control import WanFunPrior
 from baker.priors.wan_parts import DeviceSlot, WanOptions, latent_mask, load_tokenizer
 from baker.priors.wan_vace import WanVacePrior
+from baker.priors.wan_vace import predictions as vace_predictions
 from baker.restore import restore
 from baker.restore_config import RestoreConfig, SamplingConfig
 from runtime.errors import InputError
@@ -90,6 +91,52 @@ def test_another_codec_or_text_encoder_is_another_prior(fun_folder: Path, vace_f
         config = copy / part / "config.json"
         config.write_text(config.read_text(encoding="utf-8") + "\n", encoding="utf-8")
         assert kind.load(copy, PLAIN).fingerprint != before
+
+
+def test_latents_are_the_codecs_modes_normalised(fun_folder: Path) -> None:
+    """x = (mode - mean) / deviation, by the codec's own numbers; decoding undoes it."""
+    codec, video = WanFunPrior.load(fun_folder, PLAIN).codec, random_conditions(9, 32, 32).coarse
+    mean = torch.linspace(-1, 1, len(codec.vae.config.latents_mean))
+    codec.vae.register_to_config(latents_mean=mean.tolist(), latents_std=(2 + mean).tolist())
+    signed = torch.from_numpy(video).permute(3, 0, 1, 2).float()[None] / 127.5 - 1
+    with torch.inference_mode():
+        mode = codec.vae.encode(signed).latent_dist.mode()[0]
+        latents = codec.encode(video)
+        torch.testing.assert_close(latents, (mode - mean.view(-1, 1, 1, 1)) / (2 + mean.view(-1, 1, 1, 1)))
+        plain = (codec.vae.decode(mode[None]).sample[0].permute(1, 2, 3, 0) + 1) * 127.5
+    assert np.abs(codec.decode(latents).astype(int) - plain.round().clamp(0, 255).numpy()).max() <= 1
+
+
+def test_text_is_zero_after_its_end_and_pictures_are_clips_last_layer_but_one(fun_folder: Path) -> None:
+    prior = WanFunPrior.load(fun_folder, PLAIN)
+    words = prior.text.tokenizer(["a person moving"], return_tensors="pt").input_ids.shape[1]
+    embedded = prior.text("a person moving")
+    assert embedded.shape[1] == 512 and bool((embedded[:, words:] == 0).all())
+    assert bool((embedded[:, :words].abs().sum(-1) > 0).all())
+    assert prior.picture is not None
+    seen: list[dict[str, torch.Tensor]] = []
+    prior.picture.model.register_forward_pre_hook(lambda _, __, given: seen.append(given), with_kwargs=True)
+    tokens = prior.picture(random_conditions(9, 32, 32).reference)
+    with torch.inference_mode():
+        every = prior.picture.model(pixel_values=seen[0]["pixel_values"], output_hidden_states=True).hidden_states
+    torch.testing.assert_close(tokens, every[-2])
+    assert not torch.allclose(every[-2], every[-1])
+
+
+def test_vace_sees_its_reference_as_noisy_as_the_video(vace_folder: Path) -> None:
+    prior = WanVacePrior.load(vace_folder, PLAIN)
+    prepared, x = prior.prepare(random_conditions(9, 32, 32)), torch.randn(16, 3, 4, 4)
+    seen: list[torch.Tensor] = []
+
+    class Echo(torch.nn.Module):
+        def forward(self, stacked: torch.Tensor, *_: torch.Tensor, **__: object) -> tuple[torch.Tensor]:
+            seen.append(stacked)
+            return (stacked,)
+
+    answer = vace_predictions(Echo(), x, 0.25, prepared)[0]
+    torch.testing.assert_close(seen[0][0, :, :1], 0.25 * prepared.noise + 0.75 * prepared.reference)
+    torch.testing.assert_close(seen[0][0, :, 1:], x)
+    torch.testing.assert_close(answer, x)  # the reference's frame is dropped
 
 
 def test_each_expert_has_its_own_noise_levels(tmp_path: Path) -> None:
