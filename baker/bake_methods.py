@@ -90,16 +90,20 @@ def orbit(case: Case, config: CoarseConfig, index: int, *, offset: float = 0.0) 
                     elevation=elevation(config, index))
 
 
-def animate(method: str, case: Case, prior: VideoPrior, *, iterations: int) -> tuple[PoseAt, Learnt]:
-    """The poses that a method makes of a case, and what it learnt from."""
+def animate(method: str, case: Case, prior: VideoPrior, *, iterations: int = 0,
+            trajectories: int = 0) -> tuple[PoseAt, Learnt]:
+    """The poses that a method makes of a case, and what it learnt from, in so many optimiser steps and from so many
+    videos; 0 for as many as the `draft` preset takes."""
     if method == "rigid":
         return case.rigid_at, []
     if method == "rigid_lhm":
         avatar = load_avatar(case.name.split()[0], count=case.avatar.gaussians.count, binding="nearest_vertex")
         return _skinned(avatar.gaussians, avatar.rig, case.motion), []
     supervision, _, change = method.partition("_")
-    base = _settings(change, preset("draft", supervision="prior" if supervision == "prior" else "simulation"),
-                     iterations=iterations)
+    draft = preset("draft", supervision="prior" if supervision == "prior" else "simulation")
+    base = _settings(change, replace(
+        draft, coarse=replace(draft.coarse, trajectories=trajectories or draft.coarse.trajectories),
+        optimise=replace(draft.optimise, iterations=iterations or draft.optimise.iterations)))
     learnt = _videos(change, case, base, None if supervision == "truth" else prior)
     background = (base.coarse.background,) * 3
 
@@ -122,13 +126,12 @@ def animate(method: str, case: Case, prior: VideoPrior, *, iterations: int) -> t
     return lru_cache(maxsize=400)(pose_at), learnt
 
 
-def _settings(change: str, base: BakeConfig, *, iterations: int) -> BakeConfig:
+def _settings(change: str, base: BakeConfig) -> BakeConfig:
     """The bake's settings for a method. Nothing is dropped, so that rows mean the same in every method."""
-    config: OptimiseConfig = replace(base.optimise, iterations=iterations, lpips=0.0, prune_share=2.0,
-                                     **CHANGES.get(change, {}))
+    config: OptimiseConfig = replace(base.optimise, lpips=0.0, prune_share=2.0, **CHANGES.get(change, {}))
     coarse = base.coarse
     if change == "dataset_update":
-        config = replace(config, update_every=max(iterations // 2, 1))
+        config = replace(config, update_every=max(config.iterations // 2, 1))
     if change == "independent_views":
         coarse = replace(coarse, turn_degrees=0.0)
     if change == "two_elevations":

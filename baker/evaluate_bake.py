@@ -38,8 +38,10 @@ class BakeEvaluationConfig:
     """Frames of each motion, from its middle."""
     gaussians: int = 12_000
     """Gaussians of each person."""
-    iterations: int = 700
-    """Optimiser steps of every bake."""
+    iterations: int = 0
+    """Optimiser steps of every bake; 0 for those of the `draft` preset, by what it learns from."""
+    trajectories: int = 0
+    """Videos that every bake learns from; 0 for those of the `draft` preset."""
     ablations: str = ""
     """Names of `ABLATIONS`, comma-separated; "all" for all."""
     prior: str = "embedded"
@@ -100,7 +102,8 @@ def measure_case(config: BakeEvaluationConfig, case: Case, methods: Sequence[str
     for k, method in enumerate(methods):
         progress(k, len(methods), f"{case.name}: {method}")
         began = time.perf_counter()
-        pose_at, learnt = animate(method, case, prior, iterations=config.iterations)
+        pose_at, learnt = animate(method, case, prior, iterations=config.iterations,
+                                  trajectories=config.trajectories)
         seconds = time.perf_counter() - began
         scores: Scores = measure(pose_at, case.truth, views=novel, true_layers=true_layers, rigid_layers=rigid_layers,
                                  background=background)

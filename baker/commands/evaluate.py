@@ -25,7 +25,7 @@ def add_commands(commands: Any) -> None:
                                 description="Bake held-out people from the prior and from the truth; write a table and "
                                 "pictures. The defaults take about half an hour on two cores.")
     baked.add_argument("-o", "--output", type=Path, default=Path("evaluation"), metavar="DIR")
-    add_settings(baked, "cases=3, iterations=2000, ablations=all, prior_path=FILE")
+    add_settings(baked, "cases=3, iterations=400, trajectories=4, ablations=all, prior_path=FILE")
     baked.add_argument("--json", action="store_true")
     baked.set_defaults(run=run_evaluate_bake)
 

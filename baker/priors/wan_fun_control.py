@@ -117,7 +117,7 @@ def transformer_folders(folder: Path) -> list[Path]:
 def missing_parts(folder: Path) -> list[str]:
     """What a folder lacks, each with where to get it."""
     if not folder.is_dir():
-        return [f"everything: {folder} is no folder"]
+        return ["everything: it is no folder"]
     lacking = []
     has_picture = False
     for part in transformer_folders(folder):
