@@ -21,8 +21,8 @@ from export_formats.player_bundle import FILE, write_player_bundle
 from runtime.types import Bundle
 
 SOURCES = Path(__file__).parent / "web"
-MODULES = ("constants.js", "archive.js", "bundle.js", "motion.js", "camera.js", "pose_textures.js", "renderer.js",
-           "player.js", "main.js")
+MODULES = ("constants.js", "loop.js", "archive.js", "bundle.js", "motion.js", "camera.js", "pose_textures.js",
+           "renderer.js", "player.js", "main.js")
 """The player's modules, each after those it imports."""
 WORKER = "sort_worker.js"
 PAGE = "index.html"

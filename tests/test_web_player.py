@@ -16,8 +16,19 @@ from sample_bundle import make_bundle
 
 from export_formats import ExportOptions, web_export
 from export_formats.web_export import MODULES, SOURCES, joined_modules
-from runtime import _raster_blend, _raster_project, archive, bundle_blocks, framing, types
+from runtime import (
+    _raster_blend,
+    _raster_project,
+    actor_loop,
+    archive,
+    bundle_blocks,
+    framing,
+    rotations,
+    stage_reference,
+    types,
+)
 from runtime import bundle as bundle_file
+from runtime.actor import Actor
 from runtime.bundle import read_bundle, write_bundle
 from runtime.cameras import orbit_camera
 from runtime.compositing import composite
@@ -25,6 +36,7 @@ from runtime.errors import InputError
 from runtime.lod import prefix
 from runtime.player import Player
 from runtime.raster import render
+from viewer.show import Show
 
 browser = pytest.mark.skipif(PROGRAM is None, reason=MISSING)
 SIZE = (240, 416)
@@ -38,12 +50,27 @@ def figure(**kind):
     return make_bundle(3, count=1500, joints=6, frames=12, basis=5, **kind)
 
 
+def open_figure(**kind):
+    """The figure with a clip that does not close: all turns one way, down and ahead, over its 18 frames at 30 fps."""
+    bundle = make_bundle(3, count=1500, joints=6, frames=18, basis=5, **kind)
+    clip, way = bundle.clips[0], np.linspace(0, 1, 18)
+    motion = replace(clip.motion, root_translations=(way[:, None] * (0.2, -0.3, 0.5)).astype(np.float32),
+                     quats_wxyz=rotations.from_rotvec(np.multiply.outer(way, np.full((6, 3), 0.2))).astype(np.float32))
+    return replace(bundle, clips=(replace(clip, motion=motion),))
+
+
+SEAMS = {"basis": (11.25, 11.9, 12 + 3.3, 36 + 11.5), "dense": (11.5, 24 + 11.5),
+         "open": (13.4, 15.0, 12 + 7.2, 24 + 17.7)}
+"""Frames within the seam of each export's loop, or in a later pass."""
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """Exports of a basis and of a dense bundle, and of a figure that stands upright, by name."""
     top = tmp_path_factory.mktemp("web")
     web_export.write(figure(), top / "basis", ExportOptions())
     web_export.write(figure(dense=True, texel_type=np.int16), top / "dense", ExportOptions())
+    web_export.write(open_figure(), top / "open", ExportOptions())
     web_export.write(make_figure(), top / "sides", ExportOptions())
     return top
 
@@ -70,11 +97,24 @@ def frame(page, seconds, *, azimuth=0.0, count=None, residual=True):
     return np.frombuffer(base64.b64decode(text), np.uint8).reshape(SIZE[1], SIZE[0], 4)[..., :3]
 
 
+def looped(player, seconds, *, residual=True):
+    """The runtime's Gaussians of a looping clip, and what the viewer's camera looks at."""
+    show = Show([player.bundle], playing=False)
+    show.choose_clip(player.clip_index)
+    show.actor.time, show.actor.residual = seconds, residual
+    return stage_reference.gaussians_at(player.bundle, show.actor.moment()), show.target()
+
+
 def expected(player, seconds, *, azimuth=0.0, residual=True, looking_at=None):
     """The CPU renderer's picture of it; `looking_at` is the player whose figure the camera follows (None: this one)."""
-    camera = orbit_camera((looking_at or player).target_at(seconds), azimuth=azimuth, elevation=framing.ELEVATION,
-                          distance=framing.DISTANCE, fov_y=framing.FOV_Y, size=SIZE)
-    return composite(render(player.gaussians_at(seconds, residual=residual), camera).rgba, GREY)
+    gaussians, _ = looped(player, seconds, residual=residual)
+    return composite(render(gaussians, camera_at(looking_at or player, seconds, azimuth=azimuth)).rgba, GREY)
+
+
+def camera_at(player, seconds, *, azimuth=0.0):
+    """The page's camera."""
+    return orbit_camera(looped(player, seconds)[1], azimuth=azimuth, elevation=framing.ELEVATION,
+                        distance=framing.DISTANCE, fov_y=framing.FOV_Y, size=SIZE)
 
 
 def psnr(a, b):
@@ -85,13 +125,7 @@ def psnr(a, b):
 @pytest.mark.parametrize("kind", ("basis", "dense"))
 def test_frames_equal_the_cpu_renderers_at_three_times_and_four_azimuths(page, folders, kind):
     player = Player(read_bundle(folders / kind / "avatar.ani3d"))
-    page.evaluate(f"""(async () => {{
-        const bytes = new Uint8Array(await (await fetch("{page.address}{kind}/avatar.ani3d")).arrayBuffer());
-        const {{Player, fetchShaders}} = await import("{page.address}{kind}/player.js");
-        window.player = await Player.open(document.createElement("canvas"), bytes,
-          {{shaders: await fetchShaders("{page.address}{kind}/shaders/"),
-            worker: () => new Worker("{page.address}{kind}/sort_worker.js")}});
-    }})()""")
+    opened(page, kind)
     worst, turned = math.inf, 0.0
     for seconds in TIMES:
         for azimuth in AZIMUTHS:
@@ -102,6 +136,61 @@ def test_frames_equal_the_cpu_renderers_at_three_times_and_four_azimuths(page, f
     # Measured 59 dB and more: half-float blending, single pixels at the 1/255 cut. Turned wrongly it is 23 dB.
     assert worst >= 55, (worst, turned)
     assert turned < 30, (worst, turned)
+
+
+def opened(page, kind):
+    """Let `player` be one of another export."""
+    page.evaluate(f"""(async () => {{
+        const bytes = new Uint8Array(await (await fetch("{page.address}{kind}/avatar.ani3d")).arrayBuffer());
+        const {{Player, fetchShaders}} = await import("{page.address}{kind}/player.js");
+        window.player = await Player.open(document.createElement("canvas"), bytes,
+          {{shaders: await fetchShaders("{page.address}{kind}/shaders/"),
+            worker: () => new Worker("{page.address}{kind}/sort_worker.js")}});
+    }})()""")
+
+
+@browser
+@pytest.mark.parametrize("kind", SEAMS)
+def test_loops_close_as_the_runtimes_do(page, folders, kind):
+    """Across the seam of a clip that closes, by a fade where it does not, the way of earlier loops added."""
+    player = Player(read_bundle(folders / kind / "avatar.ani3d"))
+    opened(page, kind)
+    for place in SEAMS[kind]:
+        seconds = place / player.fps
+        picture = frame(page, seconds, azimuth=1.5)
+        assert psnr(picture, expected(player, seconds, azimuth=1.5)) >= 55, place
+        rigid = frame(page, seconds, residual=False)
+        assert psnr(rigid, expected(player, seconds, residual=False)) >= 55, place
+        # What was shown before: the last frame held, every loop anew from the same place.
+        held = composite(render(player.gaussians_at(seconds), camera_at(player, seconds, azimuth=1.5)).rgba, GREY)
+        assert psnr(picture, held) < 35, place
+
+
+@browser
+@pytest.mark.parametrize("kind", ("basis", "open"))
+def test_layers_are_the_actors_at_any_time(page, folders, kind):
+    bundle = read_bundle(folders / kind / "avatar.ani3d")
+    loop = actor_loop.loop_of(bundle.clips[0].motion)
+    assert (loop.closed, loop.fade) == ((True, 0) if kind == "basis" else (False, 6))
+    times = [t / 240 for t in range(-480, 481)]
+    answer = page.evaluate(f"""(async () => {{
+        const {{readBundle}} = await import("{page.address}basis/bundle.js");
+        const {{layersAt, shownFrame}} = await import("{page.address}basis/loop.js");
+        const bytes = new Uint8Array(await (await fetch("{page.address}{kind}/avatar.ani3d")).arrayBuffer());
+        const clip = (await readBundle(bytes, "{kind}")).clips[0];
+        const kinds = [{{}}, {{backwards: true}}, {{loop: false}}];
+        return kinds.map((kind) => {json.dumps(times)}.map((time) => {{
+            const layers = layersAt(clip, time, kind);
+            return [shownFrame(layers), ...layers.flatMap((l) =>
+              [l.before, l.after, l.weight, l.share, ...l.beforeOffset, ...l.afterOffset])];
+        }}));
+    }})()""")
+    for options, rows in zip(({}, {"speed": -1.0}, {"loop": False}), answer, strict=True):
+        actor = Actor(bundle, **options)
+        for actor.time, row in zip(times, rows, strict=True):
+            layers = [value for layer in actor.moment().layers for value in (
+                layer.before, layer.after, layer.weight, layer.share, *layer.before_offset, *layer.after_offset)]
+            assert row == pytest.approx([actor.frame(), *layers], abs=1e-9), (options, actor.time)
 
 
 @browser
@@ -316,7 +405,8 @@ def test_constants_are_the_runtimes():
     wanted = {
         "SH_C0": types.SH_C0, "WEIGHT_ONE": bundle_blocks.WEIGHT_ONE, "QUAT_ONE": bundle_blocks.QUAT_ONE,
         "NEAR": _raster_project.NEAR, "EPS_2D": _raster_project.EPS_2D, "ALPHA_MIN": _raster_project.ALPHA_MIN,
-        "GUARD": _raster_project.GUARD, "FOV_Y": framing.FOV_Y, "DISTANCE": framing.DISTANCE,
+        "GUARD": _raster_project.GUARD, "SEAM_TOLERANCE": actor_loop.SEAM_TOLERANCE,
+        "FADE_S": actor_loop.LOOP_FADE_S, "FOV_Y": framing.FOV_Y, "DISTANCE": framing.DISTANCE,
         "ELEVATION": framing.ELEVATION, "ENTRIES": archive.MAX_ENTRIES, "ENTRY_BYTES": archive.MAX_ENTRY_BYTES,
         "TOTAL_BYTES": archive.MAX_TOTAL_BYTES, "FREE_BYTES": archive.FREE_BYTES, "RATIO": archive.MAX_RATIO,
         "CLIPS": bundle_file.MAX_CLIPS, "MANIFEST_BYTES": bundle_file.MAX_MANIFEST_BYTES,

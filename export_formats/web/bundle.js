@@ -1,6 +1,7 @@
 // A bundle's blocks as typed arrays, checked and decoded (runtime/BUNDLE.md). Letters as there: N J W T M K.
 import {InputError, readArchive} from "./archive.js";
 import {LIMITS, QUAT_ONE, SH_C0, VERSION, WEIGHT_ONE} from "./constants.js";
+import {loopOf} from "./loop.js";
 
 const ARRAYS = {u8: Uint8Array, i8: Int8Array, u16: Uint16Array, i16: Int16Array, u32: Uint32Array, i32: Int32Array,
   f16: Uint16Array, f32: Float32Array, f64: Float64Array};
@@ -120,7 +121,8 @@ function readClip(clip, prefix, blocks, figure, source) {
   }
   const groups = {};
   for (const group of GROUPS) groups[group] = readTexture(blocks, `${prefix}/${group}`, group, dims, source);
-  return {name: clip.name, fps: clip.fps, frames: dims.T, roots, quats, moving, groups};
+  const motion = {fps: clip.fps, frames: dims.T, roots, quats};
+  return {name: clip.name, ...motion, looping: loopOf(motion), moving, groups};
 }
 
 /** One channel group: `mean + sum_k coefficients[t, k] scales[k] texels[k]`, dense where coefficients is null. */

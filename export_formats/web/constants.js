@@ -16,6 +16,10 @@ export const SPLAT = {NEAR: 0.01, EPS_2D: 0.3, ALPHA_MIN: 1 / 255, ALPHA_MAX: 0.
 export const FRAMING = {FOV_Y: 40 * Math.PI / 180, DISTANCE: 3.2, ELEVATION: 10 * Math.PI / 180, SMOOTHING: 0.25,
   BELOW_ROOT: 0.10, SEEN_SHARE: 0.94};
 
+/** Loops (runtime/actor_loop.py): a clip closes when its seam turns and rises by no more than this many times its
+ * fastest step; another fades into its beginning over this long [s]. */
+export const LOOP = {SEAM_TOLERANCE: 2, FADE_S: 0.25};
+
 /** Limits of a bundle (runtime/archive.py, bundle.py, bundle_blocks.py). */
 export const LIMITS = {ENTRIES: 1024, ENTRY_BYTES: 2 ** 30, TOTAL_BYTES: 2 ** 31, FREE_BYTES: 64 * 2 ** 20, RATIO: 100,
   MANIFEST_BYTES: 2 ** 20, N: 4e6, J: 256, W: 16, T: 1e5, M: 4e6, K: 1e5, CLIPS: 64, METRES: 1e4};

@@ -67,9 +67,10 @@ function wire(player, resources) {
   };
   speed.onchange = () => player.speed = Number(speed.value);
   player.onframe = () => {
-    time.value = player.time / player.duration;
+    const {frame, clip: {frames, fps}} = player;
+    time.value = frame / frames;
     play.textContent = player.playing ? "❚❚" : "▶";
-    find("clock").textContent = `${player.time.toFixed(2)} s`;
+    find("clock").textContent = `${(frame / fps).toFixed(2)} s`;
   };
   player.onerror = explain;
   window.onresize = () => {

@@ -4,46 +4,44 @@
 // `mean + sum_i step_i.xyz * texels[step_i.layer]`, whether the texture is a basis or dense.
 import {FRAMING} from "./constants.js";
 
-/** The fractional frame, in 0..T-1, shown at a time [s]. A looping clip shows each frame for 1 / fps. */
-export function frameAt(clip, seconds, loop = true) {
-  let frame = seconds * clip.fps;
-  // t / fps * fps may be a rounding error away from t; whole frames need no interpolation.
-  if (Math.abs(frame - Math.round(frame)) < 1e-6) frame = Math.round(frame);
-  if (loop) frame = ((frame % clip.frames) + clip.frames) % clip.frames;
-  return Math.min(Math.max(frame, 0), clip.frames - 1);
+/** `T_world_joint inverse(rest)` of every joint, of the layers (loop.js) of a moment: Float64Array [J 12]. */
+export function skinningMatrices(rig, clip, layers) {
+  return skinFromLocals(rig, jointLocals(rig, clip, layers));
 }
 
-/** The stored frames around `frame` and the weight in [0, 1) of the later one. */
-export function bracket(frame, frames) {
-  const before = Math.floor(frame);
-  return {before, after: Math.min(before + 1, frames - 1), weight: frame - before};
-}
-
-/** `T_world_joint inverse(rest)` of every joint at a fractional frame: Float64Array [J 12]. */
-export function skinningMatrices(rig, clip, frame) {
-  return skinFromLocals(rig, jointLocals(rig, clip, frame));
-}
-
-/** Every joint relative to its parent at a fractional frame: Float64Array [J 12]. */
-export function jointLocals(rig, clip, frame) {
-  const {before, after, weight} = bracket(frame, clip.frames);
+/** Every joint relative to its parent, Float64Array [J 12]. Without `rootMotion` the root is above its rest place. */
+export function jointLocals(rig, clip, layers, rootMotion = true) {
   const locals = new Float64Array(12 * rig.joints);
   for (let j = 0; j < rig.joints; j++) {
-    const q = slerp(clip.quats, 4 * (before * rig.joints + j), 4 * (after * rig.joints + j), weight);
     const parent = rig.parents[j];
     const rest = rig.rest.subarray(16 * j, 16 * j + 12);
     const local = parent < 0 ? Float64Array.from(rest)
       : multiply(inverse(rig.rest.subarray(16 * parent, 16 * parent + 12)), rest);
     // The rotation acts inside the joint's frame: the translation column stays.
-    const turned = multiply(local, rotation(q));
+    const turned = multiply(local, rotation(jointRotation(rig, clip, layers, j)));
     if (j === 0) {
-      for (let c = 0; c < 3; c++) {
-        turned[4 * c + 3] += (1 - weight) * clip.roots[3 * before + c] + weight * clip.roots[3 * after + c];
-      }
+      const root = mixAlong(clip.roots, layers);
+      for (const c of rootMotion ? [0, 1, 2] : [1]) turned[4 * c + 3] += root[c];
     }
     locals.set(turned, 12 * j);
   }
   return locals;
+}
+
+/** A joint's quaternion wxyz: between frames, then between layers, along the shortest arcs. */
+function jointRotation(rig, clip, layers, j) {
+  const stored = (frame) => clip.quats.subarray(4 * (frame * rig.joints + j), 4 * (frame * rig.joints + j) + 4);
+  const [lower, upper] = layers.map(({before, after, weight}) => slerp(stored(before), stored(after), weight));
+  return upper ? slerp(lower, upper, layers[1].share) : lower;
+}
+
+/** A point per frame [T 3] that travels as the root does, at the layers of a moment. */
+export function mixAlong(points, layers) {
+  const of = (frame, [x, z]) => [points[3 * frame] + x, points[3 * frame + 1], points[3 * frame + 2] + z];
+  const blend = (a, b, weight) => a.map((value, c) => (1 - weight) * value + weight * b[c]);
+  const [lower, upper] = layers.map(({before, after, weight, beforeOffset, afterOffset}) =>
+    blend(of(before, beforeOffset), of(after, afterOffset), weight));
+  return upper ? blend(lower, upper, layers[1].share) : lower;
 }
 
 /** `T_world_joint inverse(rest)` of every joint, from the joints relative to their parents. */
@@ -60,27 +58,38 @@ export function skinFromLocals(rig, locals) {
   return matrices;
 }
 
-/** Steps of the four sums of a frame: centres, rotation before and after (blended by `turn`), log scales. */
-export function residualSteps(clip, frame) {
-  const {before, after, weight} = bracket(frame, clip.frames);
+/**
+ * Steps of the sums of a moment: centres; rotations of the lower layer before and after, of the upper before and after;
+ * log scales. `turns`: the weight of the later rotation in either layer, and of the upper layer over the lower.
+ */
+export function residualSteps(clip, layers) {
   const {d_means: means, d_rotations: rotations, d_log_scales: scales} = clip.groups;
-  return {turn: weight, lists: [steps(means, before, after, weight), steps(rotations, before, before, 0),
-    steps(rotations, after, after, 0), steps(scales, before, after, weight)]};
+  const [lower, upper = {weight: 0, share: 0}] = layers;
+  const frames = layers.flatMap(({before, after, weight}, index) => {
+    const part = index ? upper.share : 1 - upper.share;
+    return [[before, part * (1 - weight)], [after, part * weight]];
+  });
+  const turned = [0, 1].flatMap((index) => {
+    if (!layers[index]) return [[], []];
+    const {before, after, weight} = layers[index];
+    return [[[before, 1]], weight > 0 ? [[after, 1]] : []];
+  });
+  return {turns: [lower.weight, upper.weight, upper.share],
+    lists: [steps(means, frames), ...turned.map((each) => steps(rotations, each)), steps(scales, frames)]};
 }
 
-/** One sum's steps, Float32Array of (x, y, z, layer). A group is linear in its coefficients: those are interpolated. */
-function steps(texture, before, after, weight) {
-  const {scales, coefficients, layers} = texture;
+/** One sum's steps, Float32Array of (x, y, z, layer), of [frame, factor] pairs. A group is linear in its coefficients:
+ * those are interpolated. */
+function steps({scales, coefficients, layers}, frames) {
   const rows = [];
   const add = (layer, factor) => {
     if (factor !== 0) rows.push(...[0, 1, 2].map((c) => factor * scales[3 * layer + c]), layer);
   };
   if (coefficients === null) {
-    add(before, 1 - weight);
-    add(after, weight);
-  } else {
+    for (const [frame, factor] of frames) add(frame, factor);
+  } else if (frames.length) {
     for (let k = 0; k < layers; k++) {
-      add(k, Math.fround((1 - weight) * coefficients[before * layers + k] + weight * coefficients[after * layers + k]));
+      add(k, Math.fround(frames.reduce((sum, [frame, factor]) => sum + factor * coefficients[frame * layers + k], 0)));
     }
   }
   return Float32Array.from(rows);
@@ -132,11 +141,11 @@ export function levelGrowth(gaussians) {
   return (n) => Math.log(Math.max(Math.min(sums[count] / Math.max(sums[n], 1e-300), count / n), 1)) / 3;
 }
 
-/** Shortest-path interpolation of two unit quaternions wxyz of one array. */
-function slerp(quats, a, b, weight) {
-  const p = Array.from(quats.subarray(a, a + 4));
+/** Shortest-path interpolation of two unit quaternions wxyz, as an array. */
+function slerp(from, to, weight) {
+  const p = Array.from(from);
   if (weight === 0) return p;
-  const q = Array.from(quats.subarray(b, b + 4));
+  const q = Array.from(to);
   let dot = p[0] * q[0] + p[1] * q[1] + p[2] * q[2] + p[3] * q[3];
   const sign = dot < 0 ? -1 : 1;
   const sine = Math.hypot(...p.map((value, c) => sign * q[c] - dot * sign * value));

@@ -6,7 +6,8 @@
 import {readBundle} from "./bundle.js";
 import {orbitCamera} from "./camera.js";
 import {FRAMING, WEIGHT_ONE} from "./constants.js";
-import {bracket, frameAt, levelGrowth, residualSteps, rootTargets, skinningMatrices} from "./motion.js";
+import {layersAt, shownFrame} from "./loop.js";
+import {levelGrowth, mixAlong, residualSteps, rootTargets, skinningMatrices} from "./motion.js";
 import {Renderer, SHADERS} from "./renderer.js";
 
 /** The renderer's shader texts from a folder. */
@@ -66,6 +67,11 @@ export class Player {
     return this.clip.frames / this.clip.fps;
   }
 
+  /** The clip's fractional frame, 0 to T (T itself excluded), that shows: `time` grows through loops. */
+  get frame() {
+    return shownFrame(this._layers());
+  }
+
   /** Switch to a clip, from its first frame. */
   setClip(index) {
     this.clip = this.bundle.clips[index];
@@ -123,8 +129,8 @@ export class Player {
     if (this.playing) {
       const passed = this._last === null ? 0 : Math.min((now - this._last) / 1000, 0.25);
       this.time += passed * this.speed;
-      this.time = this.loop ? ((this.time % this.duration) + this.duration) % this.duration
-        : Math.min(Math.max(this.time, 0), this.duration);
+      // Held at an end, it leaves it as soon as it is played the other way.
+      if (!this.loop) this.time = Math.min(Math.max(this.time, 0), (this.clip.frames - 1) / this.clip.fps);
       this._last = now;
     }
     if (this.renderer.busy()) return this._start();
@@ -151,15 +157,15 @@ export class Player {
   /** Everything a moment's picture depends on but the order. */
   _frame(covered = 0) {
     const {rig} = this.bundle;
-    const at = frameAt(this.clip, this.time, this.loop);
-    const {before, after, weight} = bracket(at, this.clip.frames);
-    if (this.follow || !this._target) {
-      this._target = [0, 1, 2].map((c) =>
-        (1 - weight) * this._targets[3 * before + c] + weight * this._targets[3 * after + c]);
-    }
-    return {matrices: skinningMatrices(rig, this.clip, at), steps: residualSteps(this.clip, at),
+    const layers = this._layers();
+    if (this.follow || !this._target) this._target = mixAlong(this._targets, layers);
+    return {matrices: skinningMatrices(rig, this.clip, layers), steps: residualSteps(this.clip, layers),
       residual: this.residual,
       camera: orbitCamera(this._target, this.orbit, this.canvas.width, this.canvas.height, covered)};
+  }
+
+  _layers() {
+    return layersAt(this.clip, this.time, {loop: this.loop, backwards: this.speed < 0});
   }
 
   /** The order of the first `count` Gaussians at a frame. */

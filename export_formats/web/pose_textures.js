@@ -37,7 +37,7 @@ export function clipTables({moving, groups}, count) {
   return tables;
 }
 
-/** Tables of a moment, and where each of its four lists of steps ends. `room`: least length of the steps' table. */
+/** Tables of a moment, and where each of its lists of steps ends. `room`: least length of the steps' table. */
 export function frameTables(matrices, {lists}, room = 4) {
   const joined = new Float32Array(Math.max(lists.reduce((sum, list) => sum + list.length, 0), room));
   let end = 0;

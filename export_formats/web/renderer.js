@@ -68,7 +68,7 @@ export class Renderer {
     gl.uniform1i(at("u_count"), count);
     gl.uniform1i(at("u_moving_count"), residual ? this.movingCount : 0);
     gl.uniform1i(at("u_influences"), this.influences);
-    gl.uniform1f(at("u_turn"), steps.turn);
+    gl.uniform3fv(at("u_turns"), steps.turns);
     gl.uniform1f(at("u_growth"), growth);
     gl.bindVertexArray(this.empty);
     gl.drawArrays(gl.TRIANGLES, 0, 3);

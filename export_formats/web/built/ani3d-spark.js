@@ -4,6 +4,7 @@ const SH_C0 = 0.28209479177387814;
 const WEIGHT_ONE = 32768;
 const QUAT_ONE = 32767;
 const SPLAT = { EPS_2D: 0.3, ALPHA_MIN: 1 / 255 };
+const LOOP = { SEAM_TOLERANCE: 2, FADE_S: 0.25 };
 const LIMITS = {
   ENTRIES: 1024,
   ENTRY_BYTES: 2 ** 30,
@@ -127,6 +128,66 @@ function crc32(bytes) {
   for (let i = 0; i < bytes.length; i++) crc = CRC_TABLE[(crc ^ bytes[i]) & 255] ^ crc >>> 8;
   return (crc ^ 4294967295) >>> 0;
 }
+function loopOf({ frames, fps, roots, quats }) {
+  if (frames < 3) return { period: frames, fade: 0, closed: false, travel: [0, 0] };
+  const last = frames - 1;
+  const width = quats.length / frames;
+  const turn = (from, to) => {
+    let least = 1;
+    for (let q = 0; q < width; q += 4) {
+      let dot = 0;
+      for (let c = q; c < q + 4; c++) dot += quats[from * width + c] * quats[to * width + c];
+      least = Math.min(least, Math.abs(dot));
+    }
+    return 2 * Math.acos(least);
+  };
+  const rise = (from, to) => Math.abs(roots[3 * to + 1] - roots[3 * from + 1]);
+  let [fastestTurn, fastestRise] = [0, 0];
+  for (let t = 0; t < last; t++) {
+    fastestTurn = Math.max(fastestTurn, turn(t, t + 1));
+    fastestRise = Math.max(fastestRise, rise(t, t + 1));
+  }
+  const closed = turn(last, 0) <= LOOP.SEAM_TOLERANCE * fastestTurn + 1e-3 && rise(last, 0) <= LOOP.SEAM_TOLERANCE * fastestRise + 1e-3;
+  const fade = closed ? 0 : Math.min(roundHalfEven(LOOP.FADE_S * fps), Math.floor(frames / 3));
+  const period = frames - fade;
+  const [end, share] = closed ? [last, frames / last] : [fade ? period : 0, 1];
+  return { period, fade, closed, travel: [0, 2].map((c) => share * (roots[3 * end + c] - roots[c])) };
+}
+function layersAt(clip, seconds, { loop = true, backwards = false } = {}) {
+  const { period, fade, closed, travel } = clip.looping;
+  const last = clip.frames - 1;
+  let frame = seconds * clip.fps;
+  if (Math.abs(frame - Math.round(frame)) < 1e-6) frame = Math.round(frame);
+  if (!loop) return [layer(Math.min(Math.max(frame, 0), last), last)];
+  const begun = !backwards && frame >= 0 && frame < fade;
+  const turns = begun ? 0 : Math.floor((frame - fade) / period);
+  const place = frame - turns * period;
+  const offset = travel.map((way) => turns * way);
+  const next = travel.map((way) => (turns + 1) * way);
+  if (closed && place > last) {
+    return [{ before: last, after: 0, weight: place - last, share: 1, beforeOffset: offset, afterOffset: next }];
+  }
+  const lower = layer(Math.min(place, last), last, offset);
+  if (place < period || fade === 0) return [lower];
+  const head = place - period;
+  const share = Math.min(Math.max(head / fade, 0), 1);
+  return [lower, { ...layer(head, last, next), share: share * share * (3 - 2 * share) }];
+}
+function layer(frame, last, offset = [0, 0]) {
+  const before = Math.min(Math.floor(frame), last);
+  return {
+    before,
+    after: Math.min(before + 1, last),
+    weight: frame - before,
+    share: 1,
+    beforeOffset: offset,
+    afterOffset: offset
+  };
+}
+function roundHalfEven(value) {
+  const below = Math.floor(value);
+  return value - below === 0.5 ? below + below % 2 : Math.round(value);
+}
 const ARRAYS = {
   u8: Uint8Array,
   i8: Int8Array,
@@ -249,7 +310,8 @@ function readClip(clip, prefix, blocks, figure, source) {
   }
   const groups = {};
   for (const group of GROUPS) groups[group] = readTexture(blocks, `${prefix}/${group}`, group, dims, source);
-  return { name: clip.name, fps: clip.fps, frames: dims.T, roots, quats, moving, groups };
+  const motion = { fps: clip.fps, frames: dims.T, roots, quats };
+  return { name: clip.name, ...motion, looping: loopOf(motion), moving, groups };
 }
 function readTexture(blocks, prefix, group, clipDims, source) {
   const dims = { T: clipDims.T, M: clipDims.M };
@@ -324,33 +386,31 @@ function halfToFloat(bits) {
   if (exponent === 31) return fraction ? NaN : sign * Infinity;
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
-function frameAt(clip, seconds, loop = true) {
-  let frame = seconds * clip.fps;
-  if (Math.abs(frame - Math.round(frame)) < 1e-6) frame = Math.round(frame);
-  if (loop) frame = (frame % clip.frames + clip.frames) % clip.frames;
-  return Math.min(Math.max(frame, 0), clip.frames - 1);
-}
-function bracket(frame, frames) {
-  const before = Math.floor(frame);
-  return { before, after: Math.min(before + 1, frames - 1), weight: frame - before };
-}
-function jointLocals(rig, clip, frame) {
-  const { before, after, weight } = bracket(frame, clip.frames);
+function jointLocals(rig, clip, layers, rootMotion = true) {
   const locals = new Float64Array(12 * rig.joints);
   for (let j = 0; j < rig.joints; j++) {
-    const q = slerp(clip.quats, 4 * (before * rig.joints + j), 4 * (after * rig.joints + j), weight);
     const parent = rig.parents[j];
     const rest = rig.rest.subarray(16 * j, 16 * j + 12);
     const local = parent < 0 ? Float64Array.from(rest) : multiply(inverse(rig.rest.subarray(16 * parent, 16 * parent + 12)), rest);
-    const turned = multiply(local, rotation(q));
+    const turned = multiply(local, rotation(jointRotation(rig, clip, layers, j)));
     if (j === 0) {
-      for (let c = 0; c < 3; c++) {
-        turned[4 * c + 3] += (1 - weight) * clip.roots[3 * before + c] + weight * clip.roots[3 * after + c];
-      }
+      const root = mixAlong(clip.roots, layers);
+      for (const c of rootMotion ? [0, 1, 2] : [1]) turned[4 * c + 3] += root[c];
     }
     locals.set(turned, 12 * j);
   }
   return locals;
+}
+function jointRotation(rig, clip, layers, j) {
+  const stored = (frame) => clip.quats.subarray(4 * (frame * rig.joints + j), 4 * (frame * rig.joints + j) + 4);
+  const [lower, upper] = layers.map(({ before, after, weight }) => slerp(stored(before), stored(after), weight));
+  return upper ? slerp(lower, upper, layers[1].share) : lower;
+}
+function mixAlong(points, layers) {
+  const of = (frame, [x, z]) => [points[3 * frame] + x, points[3 * frame + 1], points[3 * frame + 2] + z];
+  const blend = (a, b, weight) => a.map((value, c) => (1 - weight) * value + weight * b[c]);
+  const [lower, upper] = layers.map(({ before, after, weight, beforeOffset, afterOffset }) => blend(of(before, beforeOffset), of(after, afterOffset), weight));
+  return upper ? blend(lower, upper, layers[1].share) : lower;
 }
 function skinFromLocals(rig, locals) {
   const world = new Float64Array(12 * rig.joints);
@@ -364,28 +424,33 @@ function skinFromLocals(rig, locals) {
   }
   return matrices;
 }
-function residualSteps(clip, frame) {
-  const { before, after, weight } = bracket(frame, clip.frames);
+function residualSteps(clip, layers) {
   const { d_means: means, d_rotations: rotations, d_log_scales: scales } = clip.groups;
-  return { turn: weight, lists: [
-    steps(means, before, after, weight),
-    steps(rotations, before, before, 0),
-    steps(rotations, after, after, 0),
-    steps(scales, before, after, weight)
-  ] };
+  const [lower, upper = { weight: 0, share: 0 }] = layers;
+  const frames = layers.flatMap(({ before, after, weight }, index) => {
+    const part = index ? upper.share : 1 - upper.share;
+    return [[before, part * (1 - weight)], [after, part * weight]];
+  });
+  const turned = [0, 1].flatMap((index) => {
+    if (!layers[index]) return [[], []];
+    const { before, after, weight } = layers[index];
+    return [[[before, 1]], weight > 0 ? [[after, 1]] : []];
+  });
+  return {
+    turns: [lower.weight, upper.weight, upper.share],
+    lists: [steps(means, frames), ...turned.map((each) => steps(rotations, each)), steps(scales, frames)]
+  };
 }
-function steps(texture, before, after, weight) {
-  const { scales, coefficients, layers } = texture;
+function steps({ scales, coefficients, layers }, frames) {
   const rows = [];
-  const add = (layer, factor) => {
-    if (factor !== 0) rows.push(...[0, 1, 2].map((c) => factor * scales[3 * layer + c]), layer);
+  const add = (layer2, factor) => {
+    if (factor !== 0) rows.push(...[0, 1, 2].map((c) => factor * scales[3 * layer2 + c]), layer2);
   };
   if (coefficients === null) {
-    add(before, 1 - weight);
-    add(after, weight);
-  } else {
+    for (const [frame, factor] of frames) add(frame, factor);
+  } else if (frames.length) {
     for (let k = 0; k < layers; k++) {
-      add(k, Math.fround((1 - weight) * coefficients[before * layers + k] + weight * coefficients[after * layers + k]));
+      add(k, Math.fround(frames.reduce((sum, [frame, factor]) => sum + factor * coefficients[frame * layers + k], 0)));
     }
   }
   return Float32Array.from(rows);
@@ -400,10 +465,10 @@ function levelGrowth(gaussians) {
   }
   return (n) => Math.log(Math.max(Math.min(sums[count] / Math.max(sums[n], 1e-300), count / n), 1)) / 3;
 }
-function slerp(quats, a, b, weight) {
-  const p = Array.from(quats.subarray(a, a + 4));
+function slerp(from, to, weight) {
+  const p = Array.from(from);
   if (weight === 0) return p;
-  const q = Array.from(quats.subarray(b, b + 4));
+  const q = Array.from(to);
   let dot = p[0] * q[0] + p[1] * q[1] + p[2] * q[2] + p[3] * q[3];
   const sign = dot < 0 ? -1 : 1;
   const sine = Math.hypot(...p.map((value, c) => sign * q[c] - dot * sign * value));
@@ -498,7 +563,7 @@ function frameTables(matrices, { lists }, room = 4) {
   });
   return { tables: { u_steps: ["f4", joined], u_joints: ["f4", Float32Array.from(matrices)] }, ends };
 }
-const poseShader = "// A Gaussian at a moment: residual, then skin; the numpy reference is runtime/skinning.py. What it reads is made by\n// pose_textures.js; WIDTH, TEXEL_WIDTH and WEIGHT_ONE are defined when it is loaded.\nuniform sampler2D u_means;        // rest centre\nuniform sampler2D u_quats;        // rest orientation wxyz\nuniform sampler2D u_log_scales;\nuniform isampler2D u_moving;      // row of the residual, -1 where rigid\nuniform usampler2D u_skin;        // W a Gaussian: joint << 16 | weight\nuniform sampler2D u_joints;       // three rows of each joint's matrix\nuniform sampler2D u_group_means;  // M of d_means, of d_rotations, of d_log_scales\nuniform isampler2D u_texels_means;\nuniform isampler2D u_texels_rotations;\nuniform isampler2D u_texels_scales;\nuniform sampler2D u_steps;        // (x, y, z, layer), four lists one after the other\nuniform int u_list_ends[4];\nuniform int u_moving_count;       // M; 0 switches the residual off\nuniform int u_influences;\nuniform float u_turn;             // between the two rotations\nuniform float u_growth;           // of the two larger log scales: level of detail\n\nivec2 texel_of(int index) { return ivec2(index % WIDTH, index / WIDTH); }\n\nvec3 residual_sum(int list, int group, int row, isampler2D texels) {\n  vec3 value = texelFetch(u_group_means, texel_of(group * u_moving_count + row), 0).xyz;\n  for (int i = list == 0 ? 0 : u_list_ends[list - 1]; i < u_list_ends[list]; i++) {\n    vec4 s = texelFetch(u_steps, texel_of(i), 0);\n    int index = int(s.w) * u_moving_count + row;\n    value += s.xyz * vec3(texelFetch(texels, ivec2(index % TEXEL_WIDTH, index / TEXEL_WIDTH), 0).xyz);\n  }\n  return value;\n}\n\nvec4 multiply(vec4 a, vec4 b) {  // quaternions wxyz: b, then a\n  return vec4(a.x * b.x - dot(a.yzw, b.yzw), a.x * b.yzw + b.x * a.yzw + cross(a.yzw, b.yzw));\n}\n\nvec4 from_rotvec(vec3 v) {\n  float angle = length(v);\n  float sinc = angle < 1e-4 ? 0.5 - angle * angle / 48.0 : sin(0.5 * angle) / angle;\n  return vec4(cos(0.5 * angle), sinc * v);\n}\n\nvec4 slerp_wxyz(vec4 a, vec4 b, float weight) {\n  vec4 q = multiply(b, vec4(a.x, -a.yzw));\n  if (q.x < 0.0) q = -q;\n  float sine = length(q.yzw);\n  float angle = 2.0 * atan(sine, q.x);\n  vec3 v = q.yzw * (sine > 1e-8 ? angle / sine : 2.0);\n  return multiply(from_rotvec(weight * v), a);\n}\n\nmat3 to_matrix(vec4 q) {\n  float w = q.x, x = q.y, y = q.z, z = q.w;\n  return mat3(1.0 - 2.0 * (y * y + z * z), 2.0 * (x * y + w * z), 2.0 * (x * z - w * y),\n              2.0 * (x * y - w * z), 1.0 - 2.0 * (x * x + z * z), 2.0 * (y * z + w * x),\n              2.0 * (x * z + w * y), 2.0 * (y * z - w * x), 1.0 - 2.0 * (x * x + y * y));\n}\n\n// The unit quaternion q that maximises tr(R(q)^T m) = q^T A q (Horn 1987): A, shifted to be positive, is squared until\n// it is of rank one; its columns are then multiples of q (runtime/fast_skinning.py).\nvec4 nearest_quaternion(mat3 m) {\n  float shift = sqrt((dot(m[0], m[0]) + dot(m[1], m[1]) + dot(m[2], m[2])) / 3.0);\n  if (shift < 1e-12) return vec4(1.0, 0.0, 0.0, 0.0);\n  float p01 = m[1][2] - m[2][1], p02 = m[2][0] - m[0][2], p03 = m[0][1] - m[1][0];\n  float p12 = m[1][0] + m[0][1], p13 = m[2][0] + m[0][2], p23 = m[2][1] + m[1][2];\n  mat4 p = mat4(m[0][0] + m[1][1] + m[2][2] + shift, p01, p02, p03,\n                p01, m[0][0] - m[1][1] - m[2][2] + shift, p12, p13,\n                p02, p12, m[1][1] - m[0][0] - m[2][2] + shift, p23,\n                p03, p13, p23, m[2][2] - m[0][0] - m[1][1] + shift);\n  for (int i = 0; i < 24; i++) {\n    float trace = p[0][0] + p[1][1] + p[2][2] + p[3][3];\n    mat4 s = p * p;\n    float square = s[0][0] + s[1][1] + s[2][2] + s[3][3];\n    p = s / square;\n    // Only a square has no negative eigenvalues, for which equality means rank one.\n    if (i > 0 && square > trace * trace * (1.0 - 1e-7)) break;\n  }\n  vec4 q = p[0];\n  float best = p[0][0];\n  for (int c = 1; c < 4; c++) {\n    if (p[c][c] > best) { best = p[c][c]; q = p[c]; }\n  }\n  return normalize(q.x < 0.0 ? -q : q);\n}\n\n// The posed Gaussian in row n: centre [m], orientation wxyz, standard deviations [m].\nvoid pose_gaussian(int n, out vec3 center, out vec4 quat, out vec3 scale) {\n  vec3 mean = texelFetch(u_means, texel_of(n), 0).xyz;\n  quat = texelFetch(u_quats, texel_of(n), 0);\n  vec3 log_scale = texelFetch(u_log_scales, texel_of(n), 0).xyz;\n  // 1. Level of detail: the thinnest direction (of the rest pose) does not grow.\n  float least = min(log_scale.x, min(log_scale.y, log_scale.z));\n  int thinnest = log_scale.x == least ? 0 : log_scale.y == least ? 1 : 2;\n  log_scale += u_growth * vec3(notEqual(ivec3(thinnest), ivec3(0, 1, 2)));\n  // 2. Residual, in the rest pose.\n  int row = texelFetch(u_moving, texel_of(n), 0).x;\n  if (row >= 0 && u_moving_count > 0) {\n    mean += residual_sum(0, 0, row, u_texels_means);\n    vec4 turn = from_rotvec(residual_sum(1, 1, row, u_texels_rotations));\n    if (u_turn > 0.0) turn = slerp_wxyz(turn, from_rotvec(residual_sum(2, 1, row, u_texels_rotations)), u_turn);\n    quat = multiply(turn, quat);\n    log_scale += residual_sum(3, 2, row, u_texels_scales);\n  }\n  // 3. Linear blend skinning; orientation by the nearest rotation of the blend.\n  vec4 row0 = vec4(0.0), row1 = vec4(0.0), row2 = vec4(0.0);\n  for (int w = 0; w < u_influences; w++) {\n    uint packed_skin = texelFetch(u_skin, texel_of(n * u_influences + w), 0).x;\n    float weight = float(packed_skin & 0xffffu) / WEIGHT_ONE;\n    int joint = 3 * int(packed_skin >> 16);\n    row0 += weight * texelFetch(u_joints, texel_of(joint), 0);\n    row1 += weight * texelFetch(u_joints, texel_of(joint + 1), 0);\n    row2 += weight * texelFetch(u_joints, texel_of(joint + 2), 0);\n  }\n  vec4 point = vec4(mean, 1.0);\n  center = vec3(dot(row0, point), dot(row1, point), dot(row2, point));\n  mat3 blended = transpose(mat3(row0.xyz, row1.xyz, row2.xyz));\n  quat = multiply(nearest_quaternion(blended), quat);\n  scale = exp(log_scale);\n}\n";
+const poseShader = "// A Gaussian at a moment: residual, then skin; the numpy reference is runtime/skinning.py. What it reads is made by\n// pose_textures.js; WIDTH, TEXEL_WIDTH and WEIGHT_ONE are defined when it is loaded.\nuniform sampler2D u_means;        // rest centre\nuniform sampler2D u_quats;        // rest orientation wxyz\nuniform sampler2D u_log_scales;\nuniform isampler2D u_moving;      // row of the residual, -1 where rigid\nuniform usampler2D u_skin;        // W a Gaussian: joint << 16 | weight\nuniform sampler2D u_joints;       // three rows of each joint's matrix\nuniform sampler2D u_group_means;  // M of d_means, of d_rotations, of d_log_scales\nuniform isampler2D u_texels_means;\nuniform isampler2D u_texels_rotations;\nuniform isampler2D u_texels_scales;\nuniform sampler2D u_steps;        // (x, y, z, layer), six lists one after the other\nuniform int u_list_ends[6];       // centres; rotations of two layers, before and after; log scales\nuniform int u_moving_count;       // M; 0 switches the residual off\nuniform int u_influences;\nuniform vec3 u_turns;             // between the rotations of the lower layer, of the upper, between the layers\nuniform float u_growth;           // of the two larger log scales: level of detail\n\nivec2 texel_of(int index) { return ivec2(index % WIDTH, index / WIDTH); }\n\nvec3 residual_sum(int list, int group, int row, isampler2D texels) {\n  vec3 value = texelFetch(u_group_means, texel_of(group * u_moving_count + row), 0).xyz;\n  for (int i = list == 0 ? 0 : u_list_ends[list - 1]; i < u_list_ends[list]; i++) {\n    vec4 s = texelFetch(u_steps, texel_of(i), 0);\n    int index = int(s.w) * u_moving_count + row;\n    value += s.xyz * vec3(texelFetch(texels, ivec2(index % TEXEL_WIDTH, index / TEXEL_WIDTH), 0).xyz);\n  }\n  return value;\n}\n\nvec4 multiply(vec4 a, vec4 b) {  // quaternions wxyz: b, then a\n  return vec4(a.x * b.x - dot(a.yzw, b.yzw), a.x * b.yzw + b.x * a.yzw + cross(a.yzw, b.yzw));\n}\n\nvec4 from_rotvec(vec3 v) {\n  float angle = length(v);\n  float sinc = angle < 1e-4 ? 0.5 - angle * angle / 48.0 : sin(0.5 * angle) / angle;\n  return vec4(cos(0.5 * angle), sinc * v);\n}\n\nvec4 slerp_wxyz(vec4 a, vec4 b, float weight) {\n  vec4 q = multiply(b, vec4(a.x, -a.yzw));\n  if (q.x < 0.0) q = -q;\n  float sine = length(q.yzw);\n  float angle = 2.0 * atan(sine, q.x);\n  vec3 v = q.yzw * (sine > 1e-8 ? angle / sine : 2.0);\n  return multiply(from_rotvec(weight * v), a);\n}\n\n// A layer's rotation: of the list of its frame before towards the next list, of the one after.\nvec4 residual_turn(int list, int row, float weight) {\n  vec4 turn = from_rotvec(residual_sum(list, 1, row, u_texels_rotations));\n  if (weight > 0.0) turn = slerp_wxyz(turn, from_rotvec(residual_sum(list + 1, 1, row, u_texels_rotations)), weight);\n  return turn;\n}\n\nmat3 to_matrix(vec4 q) {\n  float w = q.x, x = q.y, y = q.z, z = q.w;\n  return mat3(1.0 - 2.0 * (y * y + z * z), 2.0 * (x * y + w * z), 2.0 * (x * z - w * y),\n              2.0 * (x * y - w * z), 1.0 - 2.0 * (x * x + z * z), 2.0 * (y * z + w * x),\n              2.0 * (x * z + w * y), 2.0 * (y * z - w * x), 1.0 - 2.0 * (x * x + y * y));\n}\n\n// The unit quaternion q that maximises tr(R(q)^T m) = q^T A q (Horn 1987): A, shifted to be positive, is squared until\n// it is of rank one; its columns are then multiples of q (runtime/fast_skinning.py).\nvec4 nearest_quaternion(mat3 m) {\n  float shift = sqrt((dot(m[0], m[0]) + dot(m[1], m[1]) + dot(m[2], m[2])) / 3.0);\n  if (shift < 1e-12) return vec4(1.0, 0.0, 0.0, 0.0);\n  float p01 = m[1][2] - m[2][1], p02 = m[2][0] - m[0][2], p03 = m[0][1] - m[1][0];\n  float p12 = m[1][0] + m[0][1], p13 = m[2][0] + m[0][2], p23 = m[2][1] + m[1][2];\n  mat4 p = mat4(m[0][0] + m[1][1] + m[2][2] + shift, p01, p02, p03,\n                p01, m[0][0] - m[1][1] - m[2][2] + shift, p12, p13,\n                p02, p12, m[1][1] - m[0][0] - m[2][2] + shift, p23,\n                p03, p13, p23, m[2][2] - m[0][0] - m[1][1] + shift);\n  for (int i = 0; i < 24; i++) {\n    float trace = p[0][0] + p[1][1] + p[2][2] + p[3][3];\n    mat4 s = p * p;\n    float square = s[0][0] + s[1][1] + s[2][2] + s[3][3];\n    p = s / square;\n    // Only a square has no negative eigenvalues, for which equality means rank one.\n    if (i > 0 && square > trace * trace * (1.0 - 1e-7)) break;\n  }\n  vec4 q = p[0];\n  float best = p[0][0];\n  for (int c = 1; c < 4; c++) {\n    if (p[c][c] > best) { best = p[c][c]; q = p[c]; }\n  }\n  return normalize(q.x < 0.0 ? -q : q);\n}\n\n// The posed Gaussian in row n: centre [m], orientation wxyz, standard deviations [m].\nvoid pose_gaussian(int n, out vec3 center, out vec4 quat, out vec3 scale) {\n  vec3 mean = texelFetch(u_means, texel_of(n), 0).xyz;\n  quat = texelFetch(u_quats, texel_of(n), 0);\n  vec3 log_scale = texelFetch(u_log_scales, texel_of(n), 0).xyz;\n  // 1. Level of detail: the thinnest direction (of the rest pose) does not grow.\n  float least = min(log_scale.x, min(log_scale.y, log_scale.z));\n  int thinnest = log_scale.x == least ? 0 : log_scale.y == least ? 1 : 2;\n  log_scale += u_growth * vec3(notEqual(ivec3(thinnest), ivec3(0, 1, 2)));\n  // 2. Residual, in the rest pose.\n  int row = texelFetch(u_moving, texel_of(n), 0).x;\n  if (row >= 0 && u_moving_count > 0) {\n    mean += residual_sum(0, 0, row, u_texels_means);\n    vec4 turn = residual_turn(1, row, u_turns.x);\n    if (u_turns.z > 0.0) turn = slerp_wxyz(turn, residual_turn(3, row, u_turns.y), u_turns.z);\n    quat = multiply(turn, quat);\n    log_scale += residual_sum(5, 2, row, u_texels_scales);\n  }\n  // 3. Linear blend skinning; orientation by the nearest rotation of the blend.\n  vec4 row0 = vec4(0.0), row1 = vec4(0.0), row2 = vec4(0.0);\n  for (int w = 0; w < u_influences; w++) {\n    uint packed_skin = texelFetch(u_skin, texel_of(n * u_influences + w), 0).x;\n    float weight = float(packed_skin & 0xffffu) / WEIGHT_ONE;\n    int joint = 3 * int(packed_skin >> 16);\n    row0 += weight * texelFetch(u_joints, texel_of(joint), 0);\n    row1 += weight * texelFetch(u_joints, texel_of(joint + 1), 0);\n    row2 += weight * texelFetch(u_joints, texel_of(joint + 2), 0);\n  }\n  vec4 point = vec4(mean, 1.0);\n  center = vec3(dot(row0, point), dot(row1, point), dot(row2, point));\n  mat3 blended = transpose(mat3(row0.xyz, row1.xyz, row2.xyz));\n  quat = multiply(nearest_quaternion(blended), quat);\n  scale = exp(log_scale);\n}\n";
 const SPARK_SETTINGS = Object.freeze({
   accumExtSplats: true,
   preBlurAmount: SPLAT.EPS_2D,
@@ -536,6 +601,7 @@ class Ani3D extends SplatGenerator {
     this.speed = 1;
     this.time = 0;
     this.residual = true;
+    this.rootMotion = true;
     this.opacity = 1;
     this.autoUpdate = true;
     this.onpose = null;
@@ -544,9 +610,9 @@ class Ani3D extends SplatGenerator {
     this._growth = levelGrowth(bundle.gaussians);
     this._transformer = new SplatTransformer();
     this._uniforms = {
-      u_list_ends: { value: [0, 0, 0, 0] },
+      u_list_ends: { value: Array(6).fill(0) },
       u_moving_count: { value: 0 },
-      u_turn: { value: 0 },
+      u_turns: { value: [0, 0, 0] },
       u_influences: { value: bundle.rig.influences },
       u_growth: { value: 0 },
       u_opacity: { value: 1 }
@@ -568,7 +634,8 @@ class Ani3D extends SplatGenerator {
     if (!clip) throw new InputError(`${this.name}: has no clip ${which}; its clips are ${this.clips.join(", ")}`);
     this._clip = clip;
     this.time = 0;
-    const steps2 = Object.entries(clip.groups).map(([group, { coefficients, layers }]) => (coefficients ? layers : 2) * (group === "d_rotations" ? 2 : 1));
+    const shown = clip.looping.fade ? 4 : 2;
+    const steps2 = Object.entries(clip.groups).map(([group, { coefficients, layers }]) => coefficients ? layers * (group === "d_rotations" ? shown : 1) : shown);
     this._room = 4 * Math.max(steps2.reduce((sum, count) => sum + count, 0), 1);
     this._upload(clipTables(clip, this.bundle.gaussians.count));
     this._pose();
@@ -599,10 +666,11 @@ class Ani3D extends SplatGenerator {
   /** Advance the clock by seconds and pose the bones. Called by itself unless `autoUpdate` is false. */
   update(seconds) {
     if (this.playing) {
-      const time = this.time + this.speed * seconds;
-      this.time = this.loop ? (time % this.duration + this.duration) % this.duration : Math.min(Math.max(time, 0), this.duration);
+      this.time += this.speed * seconds;
+      if (!this.loop) this.time = Math.min(Math.max(this.time, 0), (this._clip.frames - 1) / this._clip.fps);
     }
-    if (this.onpose || this._posed?.time !== this.time || this._posed.loop !== this.loop) this._pose();
+    const posed = [this.time, this.loop, this.speed < 0, this.rootMotion];
+    if (this.onpose || !this._posed?.every((value, i) => value === posed[i])) this._pose();
   }
   /** three.js asks this before it draws, and Spark again: bones and what hangs on them are of the splats' moment. */
   updateMatrixWorld(force) {
@@ -622,8 +690,8 @@ class Ani3D extends SplatGenerator {
   /** The bones of the moment, and from them, as they are after `onpose`, the skin. */
   _pose() {
     const { rig } = this.bundle;
-    const frame = frameAt(this._clip, this.time, this.loop);
-    const locals = jointLocals(rig, this._clip, frame);
+    const layers = layersAt(this._clip, this.time, { loop: this.loop, backwards: this.speed < 0 });
+    const locals = jointLocals(rig, this._clip, layers, this.rootMotion);
     this.bones.forEach((bone, j) => {
       bone.matrix.set(...locals.subarray(12 * j, 12 * j + 12), 0, 0, 0, 1);
       bone.matrix.decompose(bone.position, bone.quaternion, bone.scale);
@@ -637,8 +705,8 @@ class Ani3D extends SplatGenerator {
         for (let i = 0; i < 12; i++) locals[12 * j + i] = m[4 * (i % 4) + (i >> 2)];
       });
     }
-    this._posed = { time: this.time, loop: this.loop };
-    this._moment = { matrices: skinFromLocals(rig, locals), steps: residualSteps(this._clip, frame) };
+    this._posed = [this.time, this.loop, this.speed < 0, this.rootMotion];
+    this._moment = { matrices: skinFromLocals(rig, locals), steps: residualSteps(this._clip, layers) };
   }
   /** Spark is about to draw: give the GPU what has changed. */
   _show() {
@@ -652,7 +720,7 @@ class Ani3D extends SplatGenerator {
     const set = {
       u_list_ends: ends,
       u_moving_count: this.residual ? this._clip.moving.length : 0,
-      u_turn: steps2.turn,
+      u_turns: steps2.turns,
       u_growth: this._growth(this.numSplats),
       u_opacity: this.opacity
     };

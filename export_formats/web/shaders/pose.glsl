@@ -10,11 +10,11 @@ uniform sampler2D u_group_means;  // M of d_means, of d_rotations, of d_log_scal
 uniform isampler2D u_texels_means;
 uniform isampler2D u_texels_rotations;
 uniform isampler2D u_texels_scales;
-uniform sampler2D u_steps;        // (x, y, z, layer), four lists one after the other
-uniform int u_list_ends[4];
+uniform sampler2D u_steps;        // (x, y, z, layer), six lists one after the other
+uniform int u_list_ends[6];       // centres; rotations of two layers, before and after; log scales
 uniform int u_moving_count;       // M; 0 switches the residual off
 uniform int u_influences;
-uniform float u_turn;             // between the two rotations
+uniform vec3 u_turns;             // between the rotations of the lower layer, of the upper, between the layers
 uniform float u_growth;           // of the two larger log scales: level of detail
 
 ivec2 texel_of(int index) { return ivec2(index % WIDTH, index / WIDTH); }
@@ -46,6 +46,13 @@ vec4 slerp_wxyz(vec4 a, vec4 b, float weight) {
   float angle = 2.0 * atan(sine, q.x);
   vec3 v = q.yzw * (sine > 1e-8 ? angle / sine : 2.0);
   return multiply(from_rotvec(weight * v), a);
+}
+
+// A layer's rotation: of the list of its frame before towards the next list, of the one after.
+vec4 residual_turn(int list, int row, float weight) {
+  vec4 turn = from_rotvec(residual_sum(list, 1, row, u_texels_rotations));
+  if (weight > 0.0) turn = slerp_wxyz(turn, from_rotvec(residual_sum(list + 1, 1, row, u_texels_rotations)), weight);
+  return turn;
 }
 
 mat3 to_matrix(vec4 q) {
@@ -95,10 +102,10 @@ void pose_gaussian(int n, out vec3 center, out vec4 quat, out vec3 scale) {
   int row = texelFetch(u_moving, texel_of(n), 0).x;
   if (row >= 0 && u_moving_count > 0) {
     mean += residual_sum(0, 0, row, u_texels_means);
-    vec4 turn = from_rotvec(residual_sum(1, 1, row, u_texels_rotations));
-    if (u_turn > 0.0) turn = slerp_wxyz(turn, from_rotvec(residual_sum(2, 1, row, u_texels_rotations)), u_turn);
+    vec4 turn = residual_turn(1, row, u_turns.x);
+    if (u_turns.z > 0.0) turn = slerp_wxyz(turn, residual_turn(3, row, u_turns.y), u_turns.z);
     quat = multiply(turn, quat);
-    log_scale += residual_sum(3, 2, row, u_texels_scales);
+    log_scale += residual_sum(5, 2, row, u_texels_scales);
   }
   // 3. Linear blend skinning; orientation by the nearest rotation of the blend.
   vec4 row0 = vec4(0.0), row1 = vec4(0.0), row2 = vec4(0.0);

@@ -20,14 +20,16 @@ export class Ani3D extends Object3D {
 
   /** Whether the clock runs. */
   playing: boolean;
-  /** Whether the clip begins again at its end. */
+  /** Whether the clip begins again at its end: across the seam where it closes, else by a fade into its beginning. */
   loop: boolean;
   /** Seconds of the clip per second; negative runs backwards. */
   speed: number;
-  /** Seconds from the clip's first frame. */
+  /** Seconds from the clip's first frame; grows through loops. */
   time: number;
   /** Cloth and hair; false is rigid skinning alone. */
   residual: boolean;
+  /** Whether the clip's way moves the person, on through loops; false holds the root above its rest place. */
+  rootMotion: boolean;
   /** Of the whole person, 0 to 1. */
   opacity: number;
   /** Whether the clock is that of the page. False: call `update`. */

@@ -7,7 +7,8 @@ import * as THREE from "three";
 import {InputError} from "../archive.js";
 import {readBundle} from "../bundle.js";
 import {SPLAT} from "../constants.js";
-import {frameAt, jointLocals, levelGrowth, residualSteps, skinFromLocals} from "../motion.js";
+import {layersAt} from "../loop.js";
+import {jointLocals, levelGrowth, residualSteps, skinFromLocals} from "../motion.js";
 import {WIDTH, clipTables, figureTables, frameTables, shaderHead} from "../pose_textures.js";
 import poseShader from "../shaders/pose.glsl?raw";
 
@@ -49,6 +50,7 @@ export class Ani3D extends SplatGenerator {
     this.speed = 1;
     this.time = 0;
     this.residual = true;
+    this.rootMotion = true;
     this.opacity = 1;
     this.autoUpdate = true;
     this.onpose = null;
@@ -56,7 +58,8 @@ export class Ani3D extends SplatGenerator {
     this.bones.forEach((bone, j) => (j ? this.bones[bundle.rig.parents[j]] : this).add(bone));
     this._growth = levelGrowth(bundle.gaussians);
     this._transformer = new SplatTransformer();
-    this._uniforms = {u_list_ends: {value: [0, 0, 0, 0]}, u_moving_count: {value: 0}, u_turn: {value: 0},
+    this._uniforms = {u_list_ends: {value: Array(6).fill(0)}, u_moving_count: {value: 0},
+      u_turns: {value: [0, 0, 0]},
       u_influences: {value: bundle.rig.influences}, u_growth: {value: 0}, u_opacity: {value: 1}};
     this._upload(figureTables(bundle.gaussians, bundle.rig));
     this.clip = 0;
@@ -79,9 +82,11 @@ export class Ani3D extends SplatGenerator {
     if (!clip) throw new InputError(`${this.name}: has no clip ${which}; its clips are ${this.clips.join(", ")}`);
     this._clip = clip;
     this.time = 0;
-    // Room for every step of any moment: a dense group has two, a basis one a vector; rotations are summed twice.
+    // Room for every step of any moment: a dense group has one a frame shown, two or in a loop's fade four; a basis one
+    // has one a vector, for rotations one a vector and frame.
+    const shown = clip.looping.fade ? 4 : 2;
     const steps = Object.entries(clip.groups).map(([group, {coefficients, layers}]) =>
-      (coefficients ? layers : 2) * (group === "d_rotations" ? 2 : 1));
+      coefficients ? layers * (group === "d_rotations" ? shown : 1) : shown);
     this._room = 4 * Math.max(steps.reduce((sum, count) => sum + count, 0), 1);
     this._upload(clipTables(clip, this.bundle.gaussians.count));
     this._pose();
@@ -119,11 +124,12 @@ export class Ani3D extends SplatGenerator {
   /** Advance the clock by seconds and pose the bones. Called by itself unless `autoUpdate` is false. */
   update(seconds) {
     if (this.playing) {
-      const time = this.time + this.speed * seconds;
-      this.time = this.loop ? ((time % this.duration) + this.duration) % this.duration
-        : Math.min(Math.max(time, 0), this.duration);
+      this.time += this.speed * seconds;
+      // Held at an end, it leaves it as soon as it is played the other way.
+      if (!this.loop) this.time = Math.min(Math.max(this.time, 0), (this._clip.frames - 1) / this._clip.fps);
     }
-    if (this.onpose || this._posed?.time !== this.time || this._posed.loop !== this.loop) this._pose();
+    const posed = [this.time, this.loop, this.speed < 0, this.rootMotion];
+    if (this.onpose || !this._posed?.every((value, i) => value === posed[i])) this._pose();
   }
 
   /** three.js asks this before it draws, and Spark again: bones and what hangs on them are of the splats' moment. */
@@ -147,8 +153,8 @@ export class Ani3D extends SplatGenerator {
   /** The bones of the moment, and from them, as they are after `onpose`, the skin. */
   _pose() {
     const {rig} = this.bundle;
-    const frame = frameAt(this._clip, this.time, this.loop);
-    const locals = jointLocals(rig, this._clip, frame);
+    const layers = layersAt(this._clip, this.time, {loop: this.loop, backwards: this.speed < 0});
+    const locals = jointLocals(rig, this._clip, layers, this.rootMotion);
     this.bones.forEach((bone, j) => {
       bone.matrix.set(...locals.subarray(12 * j, 12 * j + 12), 0, 0, 0, 1);
       bone.matrix.decompose(bone.position, bone.quaternion, bone.scale);
@@ -162,8 +168,8 @@ export class Ani3D extends SplatGenerator {
         for (let i = 0; i < 12; i++) locals[12 * j + i] = m[4 * (i % 4) + (i >> 2)];
       });
     }
-    this._posed = {time: this.time, loop: this.loop};
-    this._moment = {matrices: skinFromLocals(rig, locals), steps: residualSteps(this._clip, frame)};
+    this._posed = [this.time, this.loop, this.speed < 0, this.rootMotion];
+    this._moment = {matrices: skinFromLocals(rig, locals), steps: residualSteps(this._clip, layers)};
   }
 
   /** Spark is about to draw: give the GPU what has changed. */
@@ -175,7 +181,7 @@ export class Ani3D extends SplatGenerator {
     const {matrices, steps} = this._moment;
     const {tables, ends} = frameTables(matrices, steps, this._room);
     this._upload(tables);
-    const set = {u_list_ends: ends, u_moving_count: this.residual ? this._clip.moving.length : 0, u_turn: steps.turn,
+    const set = {u_list_ends: ends, u_moving_count: this.residual ? this._clip.moving.length : 0, u_turns: steps.turns,
       u_growth: this._growth(this.numSplats), u_opacity: this.opacity};
     for (const [name, value] of Object.entries(set)) this._uniforms[name].value = value;
     this.updateVersion();
