@@ -35,19 +35,21 @@ within 0.1 dB and 0.1 cm: nearer to the learnt views, hardly to the truth, so it
 A residual of colour or of opacity, from a second field (walk, 300 steps; garment dB of unseen orbits / distance): from
 the truth 20.0/2.0 without, 20.4/2.3 with colour, 19.9/2.3 with opacity; from the prior 17.9/3.7, 18.8/4.2, 18.0/3.9.
 Paint stands in for motion: SSIM stays, cloth is farther off, and every frame would carry colours. Both are left out.
-More orbits of the truth at equal steps are what helps (walk, twirl, run, jump; 45 frames; supervised dB / distance [cm]):
+More orbits of the truth at equal steps are what helps (walk, twirl, run, jump; 45 frames; supervised dB / distance):
 
     4 orbits, 700 steps      35.3/0.86  26.7/1.57  25.8/3.23  34.6/1.49
     8                        34.9/0.77  26.5/1.41  25.0/2.92  34.0/1.16
     16                                  26.4/1.29  24.8/2.72  34.0/1.04
-    12, 2500 steps                      29.8/0.67  26.6/1.94  37.8/0.66     isometry 0.03: 29.7/0.71  26.7/2.01  38.0/0.64
+    12, 2500 steps                      29.8/0.67  26.6/1.94  37.8/0.66
+        isometry 0.03                   29.7/0.71  26.7/2.01  38.0/0.64
 
 Learning outwards in time from the frame where rigid skinning fits best, the planes carried along, gains nothing (twirl
 1.6 for 1.4 cm, run 3.9 for 3.8 at time_samples 1, four orbits): the cloth is far from skinning there too.
-From the prior (the same four, 400 steps, garment dB of unseen orbits / distance [cm]; rigid skinning 16.23/4.71), isometry
-and dssim: 0.5 and 0.2 17.51/3.25; 0.5 and 0.5 17.58/3.12; 0.5 and 0 17.41/3.43; 0.25 and 0.2 17.61/3.16; 1 and 0.2
-17.42/3.45; 0.25 and 1 17.71/3.01 (the default; 700 steps: 17.80/3.00); 0.12 and 1 17.75/3.03; 0.25 and 2 17.75/2.99. Eight or
-twelve orbits 17.53/3.30 and 17.56/3.33, cover 0.03 17.46/3.38, four views a step 17.55/3.24, time_samples 1 17.49/3.20.
+From the prior (the same four, 400 steps, garment dB of unseen orbits / distance [cm]; rigid skinning 16.23/4.71),
+isometry and dssim: 0.5 and 0.2 17.51/3.25; 0.5 and 0.5 17.58/3.12; 0.5 and 0 17.41/3.43; 0.25 and 0.2 17.61/3.16; 1 and
+0.2 17.42/3.45; 0.25 and 1 17.71/3.01 (default; 700 steps 17.80/3.00); 0.12 and 1 17.75/3.03; 0.25 and 2 17.75/2.99.
+Eight or twelve orbits 17.53/3.30 and 17.56/3.33, cover 0.03 17.46/3.38, four views a step 17.55/3.24, time_samples 1
+17.49/3.20.
 The embedded prior's own flow as such a pull does nothing for bakes from it: garment of unseen orbits on a walk 18.0 dB
 without, 17.8 and 17.6 at weights of 0.05 and 0.3; on a run 15.3 and 15.3. It explains 43, 34 and 4 % of the true
 displacement's square (walk, run, twirl), and what it does explain the pictures already tell.
