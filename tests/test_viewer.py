@@ -406,6 +406,30 @@ def test_controls_are_found_where_they_are_drawn() -> None:
     assert Layout(240, 400).boxes["timeline"].share(-5) == 0 and Layout(240, 400).boxes["timeline"].share(999) == 1
 
 
+def test_clip_list_longer_than_the_window_has_the_chosen_clip_in_view() -> None:
+    for size in ((240, 400), (1920, 1080), (160, 160)):
+        layout, first = Layout(*size), 0
+        for chosen in (0, 59, 58, 30, 31, 0, 40, 59):
+            earlier, first = first, layout.scrolled_to(chosen, 60, first)
+            shown = layout.clips_shown(60, first)
+            assert chosen in shown and shown.start == first
+            # No farther than it must.
+            assert first == earlier or chosen in (shown[0], shown[-1])
+            assert layout.clip_row(len(shown) - 1).y >= layout.boxes["timeline"].y + 20
+            box = layout.clip_row(chosen - first)
+            assert layout.clip_at(box.x + 5, box.y + 3, 60, first) == chosen
+    assert list(Layout(240, 400).clips_shown(3, 2)) == [0, 1, 2]
+
+
+def test_sixty_clips_are_scrolled_through_in_the_window(driven: dict) -> None:
+    assert driven["list_begins"] == ["▸ clip 0", "   clip 1", "   clip 2"]
+    # 400 pixels have room for 15; the bar beside them shows a quarter of it, at the end.
+    assert driven["list_ends"] == [f"{'▸' if clip == 59 else '  '} clip {clip}" for clip in range(45, 60)]
+    assert driven["list_bar"] == [75, 300 - 1]
+    assert driven["list_wheeled"] == [0, 45, 0]
+    assert driven["list_zoomed"]
+
+
 def test_auto_orbit_turns_once_in_eight_seconds() -> None:
     show = Show([make_bundle()], auto_orbit=True)
     show.advance(2.0)

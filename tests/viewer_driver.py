@@ -9,12 +9,16 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyglet
 
+from runtime.bundle import read_bundle
 from viewer.app import load_show
+from viewer.picture import save_png
+from viewer.show import Show
 from viewer.window import ShowWindow
 
 
@@ -60,6 +64,8 @@ def main() -> None:
     seen["replaced"] = [failing.renderer.name, failing._note]
     failing.close()
 
+    look_at_a_long_list(first, folder, seen)
+    view.window.switch_to()
     view.window.set_size(320, 240)
     for _ in range(5):
         resized = look(view)
@@ -70,6 +76,39 @@ def main() -> None:
     view.close()
     seen["closed"] = view.window not in pyglet.app.windows
     print(json.dumps(seen))
+
+
+def look_at_a_long_list(path: Path, folder: Path, seen: dict[str, object]) -> None:
+    """Sixty clips: the first chosen, the last, and a wheel on the list and off it."""
+    bundle = read_bundle(path)
+    clips = tuple(replace(bundle.clips[0], name=f"clip {index}") for index in range(60))
+    show = Show([replace(bundle, clips=clips)], playing=False)
+    view = ShowWindow(show, (240, 400), renderer="cpu")
+    view._note_s = 0.0
+    look(view)
+    seen["list_begins"] = names_in_list(view)[:3]
+    for _ in range(59):
+        view.on_key_press(pyglet.window.key.TAB, 0)
+    pixels = look(view)
+    save_png(pixels, folder / "list.png")
+    seen["list_ends"] = names_in_list(view)
+    # The column of the bar beside the list: 300 pixels from 10 below the top.
+    rows = np.flatnonzero((pixels[10:310, 225] == 255).all(axis=1))
+    seen["list_bar"] = [len(rows), int(rows.max())]
+    scrolled = []
+    for lines in (100, -100, 44.5):
+        view.on_mouse_scroll(50, 300, 0.0, lines)
+        scrolled.append(view._first_clip)
+    seen["list_wheeled"] = scrolled
+    before = show.orbit.distance
+    view.on_mouse_scroll(50, 60, 0.0, 1.0)
+    seen["list_zoomed"] = show.orbit.distance < before and view._first_clip == 0
+    view.close()
+
+
+def names_in_list(view: ShowWindow) -> list[str]:
+    """The lines of the clip list as drawn last."""
+    return [text._labels[1].text for text in view._overlay._clips]
 
 
 def look(view: ShowWindow) -> np.ndarray:

@@ -20,6 +20,8 @@ CLIP_ROW = 20
 """Height of a line of the clip list [px]."""
 TOP = 10
 """Space above the clip list [px]."""
+CLIPS_BOTTOM = 80
+"""Where the clip list ends at the latest: above the line of status [px]."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,21 @@ class Layout:
                 return name
         return None
 
-    def clip_row(self, index: int) -> Box:
-        """A line of the clip list."""
-        return Box(MARGIN, self.height - TOP - (index + 1) * CLIP_ROW, min(260, self.width - 2 * MARGIN), CLIP_ROW)
+    def clips_shown(self, count: int, first: int = 0) -> range:
+        """Which of `count` clips the list has room for, from `first` on as far as there are as many."""
+        rows = min(max((self.height - TOP - CLIPS_BOTTOM) // CLIP_ROW, 1), count)
+        first = min(max(first, 0), count - rows)
+        return range(first, first + rows)
 
-    def clip_at(self, x: int | float, y: int | float, count: int) -> int | None:
-        """The line of a list of `count` clips under a point."""
-        return next((index for index in range(count) if self.clip_row(index).holds(x, y)), None)
+    def scrolled_to(self, index: int, count: int, first: int) -> int:
+        """The `first` that has a clip in view, the nearest to one there was."""
+        return min(max(first, index + 1 - len(self.clips_shown(count))), index)
+
+    def clip_row(self, row: int) -> Box:
+        """A line of the clip list, counted from its top."""
+        return Box(MARGIN, self.height - TOP - (row + 1) * CLIP_ROW, min(260, self.width - 2 * MARGIN), CLIP_ROW)
+
+    def clip_at(self, x: int | float, y: int | float, count: int, first: int = 0) -> int | None:
+        """The clip under a point, of a list of `count` that begins at `first`."""
+        return next((index for row, index in enumerate(self.clips_shown(count, first))
+                     if self.clip_row(row).holds(x, y)), None)

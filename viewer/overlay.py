@@ -25,7 +25,7 @@ K             skeleton
 O             turn by itself
 Home          reset the view
 Tab           next clip
-L             list of clips
+L             list of clips (wheel)
 A             all avatars together
 G             background
 I             statistics
@@ -52,27 +52,29 @@ class Overlay:
         self._help = _Text(anchor_y="top", multiline=True, width=420)
         self._statistics = _Text(anchor_y="top", multiline=True, width=320)
         self._clips: list[_Text] = []
+        self._scroll = _rectangle(TEXT)
         self._panel = _rectangle((0, 0, 0, 190))
         self._divider = _rectangle(TEXT)
         self._bones: list[pyglet.shapes.Line] = []
 
     def draw(self, show: Show, size: tuple[int, int], *, note: str, statistics: str, help_shown: bool,
-             clips_shown: bool) -> None:
-        """Everything, for a window of `size`; empty texts are left out."""
+             clips_shown: bool, first_clip: int) -> None:
+        """Everything, for a window of `size`; empty texts are left out. The clip list begins at `first_clip`."""
         layout = Layout(*size)
         width, height = size
+        clips = layout.clips_shown(len(show.clips), first_clip) if clips_shown else range(0)
         if show.compare:
             self._place(self._divider, Box(width // 2 - 1, 0, 2, height))
             for text, name, x in zip(self._halves, ("rigid", "baked"), (width // 4, 3 * width // 4), strict=True):
-                text.draw(name, x, height - 8 - (TOP + CLIP_ROW * len(show.clips) if clips_shown else 0))
+                text.draw(name, x, height - 8 - (TOP + CLIP_ROW * len(clips) if clips else 0))
         self._draw_controls(show, layout)
         self._status.draw(show.status(), MARGIN, 58, most=width - 2 * MARGIN)
+        if clips and not help_shown:
+            self._draw_clips(show, layout, clips)
         if note:
             self._message.fit(note, width - 4 * MARGIN)
             self._place(self._panel, Box(MARGIN, 80, self._message.width + 2 * MARGIN, self._message.height + 12))
             self._message.draw(note, 2 * MARGIN, 86)
-        if clips_shown and not help_shown:
-            self._draw_clips(show, layout)
         if statistics:
             self._statistics.fit(statistics, 320)
             tall = self._statistics.height + 16
@@ -116,14 +118,20 @@ class Overlay:
         share, room = f"{100 * show.detail // DETAIL_STEPS} %", boxes["detail"].x - boxes["on"].x - BUTTON
         self._detail.draw(f"detail {share}" if room > 110 else share, boxes["detail"].x - 8, ROW_Y + 4)
 
-    def _draw_clips(self, show: Show, layout: Layout) -> None:
-        names = show.clip_names()
-        while len(self._clips) < len(names):
+    def _draw_clips(self, show: Show, layout: Layout, clips: range) -> None:
+        names, chosen = show.clip_names(), show.clip_index
+        while len(self._clips) < len(clips):
             self._clips.append(_Text())
-        for index, (text, name) in enumerate(zip(self._clips, names, strict=False)):
-            box = layout.clip_row(index)
+        for row, (text, index) in enumerate(zip(self._clips, clips, strict=False)):
+            box = layout.clip_row(row)
             self._place(self._panel, box)
-            text.draw(("▸ " if index == show.clip_index else "   ") + name, box.x + 4, box.y + 2, most=box.width - 8)
+            text.draw(("▸ " if index == chosen else "   ") + names[index], box.x + 4, box.y + 2, most=box.width - 12)
+        if len(clips) < len(names):
+            # A list that goes on: which part of it this is.
+            top, bottom = layout.clip_row(0), layout.clip_row(len(clips) - 1)
+            tall, right = top.y + CLIP_ROW - bottom.y, top.x + top.width
+            self._place(self._scroll, Box(right - 4, top.y + CLIP_ROW - clips.stop / len(names) * tall, 3,
+                                          len(clips) / len(names) * tall))
 
     @staticmethod
     def _place(rectangle: pyglet.shapes.Rectangle, box: Box) -> None:

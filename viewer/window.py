@@ -5,6 +5,7 @@ Importing this needs pyglet but no display: pyglet loads its window and OpenGL p
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -68,6 +69,7 @@ class ShowWindow:
         self._held: Control | None = None
         self._changed, self._sharp, self._hidden, self._still_s = True, False, False, 0.0
         self._frames, self._counted_s = 0, 0.0
+        self._first_clip = 0
         self._note, self._note_s = "H: help", 4.0
         self._overlay = Overlay()
         self._actions = self._make_actions()
@@ -143,12 +145,15 @@ class ShowWindow:
                 self._overlay.draw_bones(self.show.bones(view), window_size)
         self._overlay.draw(self.show, window_size, note=self._note if self._note_s > 0 else "",
                            statistics=self.statistics() if self.statistics_shown else "",
-                           help_shown=self.help_shown, clips_shown=self.clips_shown)
+                           help_shown=self.help_shown, clips_shown=self.clips_shown, first_clip=self._first_clip)
 
     def on_key_press(self, symbol: int, modifiers: int) -> None:
         """Do what `HELP` says."""
         if action := self._actions.get(symbol):
+            clip = self.show.clip_index
             action()
+            if self.show.clip_index != clip:
+                self._scroll_to_clip()
             self._changed = True
 
     def on_mouse_press(self, x: int, y: int, button: int, modifiers: int) -> None:
@@ -163,7 +168,8 @@ class ShowWindow:
             self.show.playing = not self.show.playing
         elif self._held is not None:
             self.show.step(1 if self._held == "on" else -1)
-        elif self.clips_shown and (index := layout.clip_at(x, y, len(self.show.clips))) is not None:
+        elif self.clips_shown and (
+                index := layout.clip_at(x, y, len(self.show.clips), self._first_clip)) is not None:
             self.show.choose_clip(index)
         self._changed = True
 
@@ -183,12 +189,19 @@ class ShowWindow:
         self._changed = True
 
     def on_mouse_scroll(self, x: int, y: int, scroll_x: float, scroll_y: float) -> None:
-        """Move the camera nearer or farther."""
-        self.show.orbit = self.show.orbit.zoomed(scroll_y)
+        """Move the camera nearer or farther; scroll the clip list where it is longer than the window."""
+        layout, count = Layout(self.window.width, self.window.height), len(self.show.clips)
+        clips = layout.clips_shown(count, self._first_clip)
+        if self.clips_shown and len(clips) < count and layout.clip_at(x, y, count, clips.start) is not None:
+            lines = int(math.copysign(math.ceil(abs(scroll_y)), scroll_y))
+            self._first_clip = layout.clips_shown(count, clips.start - lines).start
+        else:
+            self.show.orbit = self.show.orbit.zoomed(scroll_y)
         self._changed = True
 
     def on_resize(self, width: int, height: int) -> None:
         """Draw at the new size."""
+        self._scroll_to_clip()
         self._changed = True
 
     def on_file_drop(self, x: int, y: int, paths: Sequence[str]) -> None:
@@ -198,6 +211,7 @@ class ShowWindow:
             bundles = [read_bundle(path) for path in paths]
             self.show.add(bundles)
             self.clips_shown = len(self.show.clips) > 1
+            self._scroll_to_clip()
             self._say(f"added {', '.join(bundle.manifest.name for bundle in bundles)}", 4.0)
         except InputError as error:
             self._say(str(error), 8.0)
@@ -264,6 +278,11 @@ class ShowWindow:
             self.scale = SCALES[min(index + 1, len(SCALES) - 1)]
         elif self.picture_s < FAST_S:
             self.scale = SCALES[max(index - 1, 0)]
+
+    def _scroll_to_clip(self) -> None:
+        """Have the clip that plays in view."""
+        layout = Layout(self.window.width, self.window.height)
+        self._first_clip = layout.scrolled_to(self.show.clip_index, len(self.show.clips), self._first_clip)
 
     def _slide(self, x: float) -> None:
         """Move the held slider's knob."""
