@@ -93,7 +93,9 @@ def preset(name: str, *, supervision: str = "prior", prior: str = "embedded") ->
                        smooth_space=0.01)
         base = replace(base, optimise=firm)
     else:
-        base = replace(base, coarse=replace(base.coarse, trajectories=SIMULATED_TRAJECTORIES))
+        field_config = replace(base.optimise.field, time_samples=1.0)
+        base = replace(base, coarse=replace(base.coarse, trajectories=SIMULATED_TRAJECTORIES),
+                       optimise=replace(base.optimise, field=field_config))
     if prior != "embedded":
         base = replace(base, restore=replace(base.restore, sampling=SamplingConfig()))
     if name == "draft":

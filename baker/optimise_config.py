@@ -42,6 +42,7 @@ More orbits of the truth at equal steps are what helps (walk, twirl, run, jump; 
     16                                  26.4/1.29  24.8/2.72  34.0/1.04
     12, 2500 steps                      29.8/0.67  26.6/1.94  37.8/0.66
         isometry 0.03                   29.7/0.71  26.7/2.01  38.0/0.64
+        time_samples 1                  33.5/0.34  27.0/2.02             (the default of bakes from a simulation)
 
 Learning outwards in time from the frame where rigid skinning fits best, the planes carried along, gains nothing (twirl
 1.6 for 1.4 cm, run 3.9 for 3.8 at time_samples 1, four orbits): the cloth is far from skinning there too.
