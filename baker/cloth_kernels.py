@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import NamedTuple, no_type_check
 
 import numpy as np
-from numba import njit
+
+from runtime._raster_template import compiled
 
 
 class Constraints(NamedTuple):
@@ -91,7 +92,7 @@ class Physics(NamedTuple):
     """Depth resolved as motion in one substep [m]; the rest is resolved without adding velocity."""
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def advance(sheet, constraints, body, physics, substeps):
     """XPBD over one pose interval in `substeps` small steps, one sweep each (Macklin et al. 2019)."""
@@ -105,7 +106,7 @@ def advance(sheet, constraints, body, physics, substeps):
         _update_velocities(sheet, physics)
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def _predict(sheet, body, physics, after):
     """Gravity, drag, damping; free vertices move by their velocity, pinned ones to the body."""
@@ -126,7 +127,7 @@ def _predict(sheet, body, physics, after):
             x[i, k] += h * v[i, k]
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def _solve(sheet, constraints, physics):
     """One Gauss-Seidel sweep over the distance constraints, in the same order every substep.
@@ -153,7 +154,7 @@ def _solve(sheet, constraints, physics):
         x[b, 2] -= wb * scale * dz
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def _tether(sheet, constraints):
     """Long-range attachments (Kim et al. 2012): no vertex is farther from its pin than along the cloth."""
@@ -171,7 +172,7 @@ def _tether(sheet, constraints):
             x[i, 2] = x[a, 2] + scale * dz
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def _collide_cores(sheet, body, physics, before, after):
     """Out of the tapered capsules inside the limbs: they keep cloth from passing through a fast limb."""
@@ -203,7 +204,7 @@ def _collide_cores(sheet, body, physics, before, after):
             _contact(sheet, physics, i, radius - distance, (nx / distance, ny / distance, nz / distance), (mx, my, mz))
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def _collide_surface(sheet, body, physics, before, after):
     """Out of the tangent plane of the nearest sample of the body's surface."""
@@ -231,7 +232,7 @@ def _collide_surface(sheet, body, physics, before, after):
             _contact(sheet, physics, i, depth, (nx, ny, nz), (step * mx, step * my, step * mz))
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def _contact(sheet, physics, i, depth, normal, moved):
     """Push vertex i out by `depth` along `normal`, with Coulomb friction against a surface that moved by `moved`."""
@@ -255,7 +256,7 @@ def _contact(sheet, physics, i, depth, normal, moved):
         x[i, 2] -= held * rz
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def _update_velocities(sheet, physics):
     """v = displacement over the substep, capped."""

@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import no_type_check
 
-import numba
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from baker.trajectories import diagonal, root_targets
 from baker.videos import PoseAt, render_video
+from runtime._raster_template import compiled
 from runtime.raster import render
 from runtime.skinning import joint_transforms
 from runtime.types import Camera, GaussianSet, Motion, Rig
@@ -212,7 +212,7 @@ def draw_pose(positions: Float[np.ndarray, "T 18 2"], seen: Bool[np.ndarray, "T 
     return (canvas + 0.5).astype(np.uint8)
 
 
-@numba.njit(cache=True)
+@compiled()
 @no_type_check
 def _draw(canvas, positions, seen, limbs, colors, radius, dimmed):
     for t in range(canvas.shape[0]):
@@ -225,7 +225,7 @@ def _draw(canvas, positions, seen, limbs, colors, radius, dimmed):
                 _ellipse(canvas[t], positions[t, i], positions[t, i], radius, colors[i], np.float32(1.0))
 
 
-@numba.njit(cache=True)
+@compiled()
 @no_type_check
 def _ellipse(image, a, b, radius, color, share):
     """Blend the filled ellipse whose long axis is a-b (a disc where a = b): half-length |a-b|/2, half-width

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import no_type_check
 
 import numpy as np
-from numba import njit
+
+from runtime._raster_template import compiled
 
 LARGEST_COUNTED = 64
 """Beyond this many steps all coefficients cost the same."""
@@ -19,8 +20,8 @@ _RATE = 0.3
 is smallest between 0.2 and 0.5."""
 
 
+@compiled(fastmath=True)
 @no_type_check
-@njit(cache=True, fastmath=True)
 def settle(values: np.ndarray, vectors: np.ndarray, step: float, bits: np.ndarray, passes: int,
            steps: np.ndarray) -> int:
     """Move `steps` [M K 3] by ones while that lowers, for each Gaussian, the sum over time of its error's eighth power

@@ -11,9 +11,9 @@ from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Float
-from numba import njit
 
 from baker.avatars.textured import TexturedPart
+from runtime._raster_template import compiled
 from runtime.types import Camera
 
 SUPERSAMPLES = 3
@@ -54,7 +54,7 @@ def render_meshes(parts: Sequence[TexturedPart], camera: Camera) -> Float[np.nda
 _NO_ROWS, _NO_FACES, _NO_BARY = np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 3))
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def _rasterise(screen, faces, width, height, pixel, face, bary, write):
     """Fragments of all triangles (x, y in samples, z depth): counts them, and writes them if asked. Barycentrics are
@@ -88,7 +88,7 @@ def _rasterise(screen, faces, width, height, pixel, face, bary, write):
     return count
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def _composite(pixel, rgba, image):
     """Blend sorted fragments front to back into premultiplied RGBA."""

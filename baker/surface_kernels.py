@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import no_type_check
 
 import numpy as np
-from numba import njit
+
+from runtime._raster_template import compiled
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def skin(points, joints, weights, matrices, out):
     """Linear blend skinning: points [V 3] by matrices [J 4 4] with weights [V W] into out [V 3]."""
@@ -29,7 +30,7 @@ def skin(points, joints, weights, matrices, out):
         out[i, 0], out[i, 1], out[i, 2] = a, b, c
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def vertex_normals(points, faces, out):
     """Area-weighted unit normals of points [V 3] over faces [F 3] into out [V 3]."""
@@ -50,7 +51,7 @@ def vertex_normals(points, faces, out):
                 out[i, k] /= length
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def nearest_samples(points, is_arm_point, samples, is_arm_sample, radius, out):
     """Index of the nearest sample [B 3] within `radius` of each point [V 3], or -1, into out [V].
@@ -100,7 +101,7 @@ def nearest_samples(points, is_arm_point, samples, is_arm_sample, radius, out):
         out[i] = found
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def push_out(positions, free, samples, normals, contacts, clearances):
     """Move free points [V 3] outside the tangent planes of their contacts. In place."""
@@ -116,7 +117,7 @@ def push_out(positions, free, samples, normals, contacts, clearances):
                 positions[i, k] += (clearances[i] - distance) * normals[j, k]
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def penetration_depths(points, vertices, faces, out):
     """Exact and slow: distance to the surface of each point [V 3] inside a mesh, 0 outside, into out [V].
@@ -145,7 +146,7 @@ def penetration_depths(points, vertices, faces, out):
             out[i] = best
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def _relative(vertices, vertex, points, i):
     """A vertex seen from point i."""
@@ -153,7 +154,7 @@ def _relative(vertices, vertex, points, i):
             vertices[vertex, 2] - points[i, 2])
 
 
-@njit(cache=True)
+@compiled()
 @no_type_check
 def _origin_triangle_distance(a, b, c):
     """Distance from the origin to a triangle (Ericson 2004, 5.1.5)."""

@@ -79,3 +79,31 @@ def test_importing_ani3d_sets_up_threads_unless_the_user_did():
     env = {"PATH": "", "PYTHONPATH": str(ROOT), "NUMBA_THREADING_LAYER": "omp"}
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["0", "omp"]
+
+
+def test_bakers_kernels_import_and_run_where_no_folder_can_be_written():
+    """As tests/test_raster.py has it of the runtime's: numba then finds no place for its cache and raises."""
+    modules = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files_of("baker")
+               if "numba" in imports_of(file) or "runtime._raster_template" in file.read_text(encoding="utf-8")]
+    assert len(modules) >= 6
+    script = f"""
+import numba.core.caching
+for locator in numba.core.caching.CacheImpl._locator_classes:
+    locator.from_function = classmethod(lambda *_: None)
+import {", ".join(modules)}
+import numpy as np
+normals = np.empty((3, 3))
+baker.surface_kernels.vertex_normals(np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]]), np.array([[0, 1, 2]]), normals)
+print(normals.tolist())
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == str([[0.0, 0.0, 1.0]] * 3), done.stderr
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_kernels_are_compiled_by_the_one_decorator_that_can_do_without_a_cache(package):
+    for file in files_of(package):
+        if file.name != "_raster_template.py":
+            assert "njit" not in {node.id if isinstance(node, ast.Name) else node.attr for node in
+                                  ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+                                  if isinstance(node, ast.Name | ast.Attribute)}, file
