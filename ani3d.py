@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 a defect of ours or an interrupted run, 2 bad use or bad i
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import math
 import os
@@ -300,10 +301,10 @@ def measure(what: str, bundle: str | None) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code."""
-    args = build_parser().parse_args(argv)
     from runtime.errors import InputError
 
     try:
+        args = build_parser().parse_args(argv)
         args.run(args)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -316,6 +317,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("ani3d: interrupted; the same command continues", file=sys.stderr)
         return 1
+    except OSError as error:
+        if error.errno not in REMEDIES:
+            raise
+        print(f"ani3d: {str(error.filename)[:200]}: {error.strerror}; {REMEDIES[error.errno]}", file=sys.stderr)
+        return 2
     except ModuleNotFoundError as error:
         if error.name and error.name.split(".")[0] in EXTRA_OF:
             extra = EXTRA_OF[error.name.split(".")[0]]
@@ -325,6 +331,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+REMEDIES = {errno.ENAMETOOLONG: "give a shorter one", errno.EROFS: "write elsewhere",
+            errno.ENOSPC: "free some space; the same command continues",
+            errno.EDQUOT: "free some space; the same command continues"}
+"""What to do about errors of the file system that can come from anywhere."""
 EXTRA_OF = {"torch": "bake", "diffusers": "bake", "transformers": "bake", "safetensors": "bake", "scipy": "bake",
             "filelock": "bake", "numba": "play", "pyglet": "view", "av": "export", "PIL": "export",
             "zstandard": "formats", "pxr": "formats",

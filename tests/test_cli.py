@@ -1,6 +1,8 @@
 """The command at the door: every bad input is one clear line, exit code 2, and nothing left behind."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -265,3 +267,22 @@ Frame Time: 0.0333333
 0 0 0 0 0 0 0 0 0
 0 0 0 0 0 0 0 0 0
 """
+
+
+@pytest.mark.parametrize("command", ["bake NAME walk -o x.bake", "bake builtin NAME -o x.bake", "inspect NAME",
+                                     "render NAME -o x.png", "play NAME", "bake builtin walk -o NAME"])
+def test_a_name_longer_than_file_systems_take_is_one_line(command, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert ani3d.main([word.replace("NAME", 5000 * "a") for word in command.split()]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "give a shorter one" in error and len(error) < 400
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_says_that_the_bake_continues(tmp_path, capsys, monkeypatch):
+    def full(path, *arrays, **named):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    monkeypatch.setattr(np, "savez", full)
+    assert ani3d.main(["bake", "builtin", "walk", "--gaussians", "2000", "--frames", "0:5", "-o",
+                       str(tmp_path / "tiny.bake")]) == 2
+    assert "the same command continues" in capsys.readouterr().err.splitlines()[-1]
