@@ -45,7 +45,7 @@ from runtime.decoders.onnx_model import onnx_model
 from runtime.errors import InputError
 from runtime.fast_skinning import pose_gaussians
 from runtime.skinning import skinning_matrices
-from runtime.types import Bundle, Camera, Clip, Manifest, Motion, Residual
+from runtime.types import GROUPS, Bundle, Camera, Clip, Manifest, Motion, OffsetTexture, Residual
 
 MAX_KEPT = 640 << 20
 """Bytes of posed Gaussians that are remembered: 400 frames of 40 000."""
@@ -394,7 +394,7 @@ class _Pipeline:
 def save_residual(path: Path, residual: Residual) -> None:
     """Write a residual as npz."""
     arrays: dict[str, np.ndarray] = {"moving": residual.moving}
-    for name in ("d_means", "d_rotations", "d_log_scales"):
+    for name in GROUPS:
         for key, value in vars(getattr(residual, name)).items():
             if value is not None:
                 arrays[f"{name}.{key}"] = value
@@ -403,11 +403,9 @@ def save_residual(path: Path, residual: Residual) -> None:
 
 def load_residual(path: Path) -> Residual:
     """Read what `save_residual` wrote."""
-    from runtime.types import OffsetTexture
-
     with np.load(path, allow_pickle=False) as data:
         arrays = dict(data)
     groups = {name: OffsetTexture(**{key: arrays.get(f"{name}.{key}")
                                      for key in ("mean", "texels", "texel_scales", "coefficients")})
-              for name in ("d_means", "d_rotations", "d_log_scales")}
+              for name in GROUPS}
     return Residual(moving=arrays["moving"], **groups)

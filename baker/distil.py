@@ -23,9 +23,9 @@ from runtime.lod import lod_order
 from runtime.offsets import decode, residual_at
 from runtime.raster import render
 from runtime.skinning import apply_residual, pose_gaussians
-from runtime.types import Camera, GaussianSet, Motion, OffsetTexture, Residual, Rig
+from runtime.types import GROUPS, Camera, GaussianSet, Motion, OffsetTexture, Residual, Rig
 
-GROUPS = {"d_means": slice(0, 3), "d_rotations": slice(3, 6), "d_log_scales": slice(6, 9)}
+COLUMNS = {name: slice(3 * index, 3 * index + 3) for index, name in enumerate(GROUPS)}
 """Columns of each group in sampled offsets [T M 9]."""
 LOSSLESS_DB = 120.0
 """Stands for an infinite PSNR, which JSON cannot hold."""
@@ -43,10 +43,10 @@ def distil(source: ResidualField | Float[np.ndarray, "T M 9"], gaussians: Gaussi
         offsets, moving = source.sample(), source.moving
     else:
         offsets, moving = source, np.flatnonzero(gaussians.may_move)
-    bounds = {"d_means": config.position_mm / 1000, "d_rotations": math.radians(config.rotation_degrees),
-              "d_log_scales": config.log_scale}
+    bounds = dict(zip(GROUPS, (config.position_mm / 1000, math.radians(config.rotation_degrees), config.log_scale),
+                      strict=True))
     file_order = _file_order(gaussians, moving)
-    fits = {name: _GroupFit(offsets[..., columns], file_order) for name, columns in GROUPS.items()}
+    fits = {name: _GroupFit(offsets[..., columns], file_order) for name, columns in COLUMNS.items()}
     views = [(frame, camera, _view(gaussians, rig, motion, frame, camera, moving, offsets[frame]))
              for frame, camera in check_views(gaussians, rig, motion, config)]
 
@@ -57,14 +57,14 @@ def distil(source: ResidualField | Float[np.ndarray, "T M 9"], gaussians: Gaussi
             shown = offsets[frame].copy()
             for name, value in zip(GROUPS, residual_at(residual, frame), strict=True):
                 if name in groups:
-                    shown[:, GROUPS[name]] = value
+                    shown[:, COLUMNS[name]] = value
             decoded.append(_psnr(reference, _view(gaussians, rig, motion, frame, camera, moving, shown)))
         return min(decoded)
 
     textures = {name: fit.smallest(bounds[name]) for name, fit in fits.items()}
     for _ in range(_MOST_TIGHTENINGS):
         residual = Residual(moving=moving.astype(np.int64), **textures)
-        psnr = worst_psnr(residual, tuple(GROUPS))
+        psnr = worst_psnr(residual, GROUPS)
         if psnr >= config.psnr_db:
             break
         blame = min(GROUPS, key=lambda name: worst_psnr(residual, (name,)))
@@ -297,7 +297,7 @@ def _p99(errors: Float[np.ndarray, "T M C"]) -> float:
 
 def _view(gaussians: GaussianSet, rig: Rig, motion: Motion, frame: int, camera: Camera, moving: np.ndarray,
           offsets: Float[np.ndarray, "M 9"]) -> Float[np.ndarray, "H X 4"]:
-    moved = apply_residual(gaussians, moving, *(offsets[:, columns] for columns in GROUPS.values()))
+    moved = apply_residual(gaussians, moving, *(offsets[:, columns] for columns in COLUMNS.values()))
     return render(pose_gaussians(moved, rig, motion, frame), camera).rgba
 
 
@@ -310,7 +310,7 @@ def _metrics(residual: Residual, offsets: Float[np.ndarray, "T M 9"], psnr: floa
              file_order: np.ndarray) -> dict[str, float | int | str]:
     """The errors as a player decodes them, and the sizes."""
     decoded = {name: np.stack([decode(getattr(residual, name), t) for t in range(len(offsets))]) for name in GROUPS}
-    exact = {name: offsets[..., columns].astype(np.float64) for name, columns in GROUPS.items()}
+    exact = {name: offsets[..., columns].astype(np.float64) for name, columns in COLUMNS.items()}
     turned = rotations.multiply(rotations.from_rotvec(decoded["d_rotations"].astype(np.float64)),
                                 rotations.from_rotvec(-exact["d_rotations"]))
     metrics: dict[str, float | int | str] = {

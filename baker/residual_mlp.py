@@ -23,9 +23,7 @@ from runtime.bundle import read_bundle, write_bundle
 from runtime.decoders import load_decoder
 from runtime.errors import InputError
 from runtime.pose_residual import INPUT_LIMIT, check_pose_residual, pose_features
-from runtime.types import Bundle, Clip, Motion, OffsetTexture, PoseResidual, Residual
-
-GROUPS = ("d_means", "d_rotations", "d_log_scales")
+from runtime.types import GROUPS, Bundle, Clip, Motion, OffsetTexture, PoseResidual, Residual
 
 
 @dataclass(frozen=True)
@@ -138,7 +136,7 @@ def with_driven_clip(bundle: Bundle, motion: Motion, *, name: str, config: MlpCo
     nothing = OffsetTexture(mean=np.zeros((0, 3), np.float32), texels=np.zeros((0, 0, 3), np.int8),
                             texel_scales=np.zeros((0, 3), np.float32),
                             coefficients=np.zeros((motion.frames, 0), np.float32))
-    residual = Residual(moving=np.zeros(0, np.int64), d_means=nothing, d_rotations=nothing, d_log_scales=nothing)
+    residual = Residual(moving=np.zeros(0, np.int64), **dict.fromkeys(GROUPS, nothing))
     clip = Clip(name=name, motion=motion.check(name, rig=bundle.rig), residual=residual)
     return replace(bundle, clips=(*bundle.clips, clip), pose_residual=own)
 

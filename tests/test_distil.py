@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from baker.distil import GROUPS, _GroupFit, _rounded, deflated_bytes, distil, quantise, texture_bytes
+from baker.distil import COLUMNS, _GroupFit, _rounded, deflated_bytes, distil, quantise, texture_bytes
 from baker.distil_config import DistilConfig
 from runtime import rotations
 from runtime.offsets import decode, residual_at
@@ -82,7 +82,7 @@ def test_texture_is_never_larger_than_dense_int16() -> None:
     for seed, waves in ((0, 1), (1, 6)):
         gaussians, _, _ = figure(frames=30)
         offsets = smooth_offsets(gaussians, 30, waves=waves, seed=seed)
-        for columns in GROUPS.values():
+        for columns in COLUMNS.values():
             texture = _GroupFit(offsets[..., columns]).smallest(1e-3)
             frames, moving, channels = offsets[..., columns].shape
             dense = moving * channels * (4 + 2 * frames) + 4 * frames * channels
@@ -93,7 +93,7 @@ def test_zero_residual_has_no_basis_and_decodes_to_exact_zero() -> None:
     gaussians, rig, motion = figure(frames=5)
     offsets = np.zeros((5, int(gaussians.may_move.sum()), 9), np.float32)
     residual, metrics = distil(offsets, gaussians, rig, motion, DistilConfig(width=48, height=80, views=2))
-    assert [metrics[f"{name}_count"] for name in GROUPS] == [0, 0, 0]
+    assert [metrics[f"{name}_count"] for name in COLUMNS] == [0, 0, 0]
     assert metrics["position_error_mm_p99"] == 0 and metrics["psnr_db"] == 120.0
     assert not any(value.any() for t in range(5) for value in residual_at(residual, t))
 
@@ -108,7 +108,7 @@ def test_distilled_clip_meets_every_bound_measured_from_outside() -> None:
     assert metrics["rotation_error_deg_p99"] <= config.rotation_degrees + 1e-3
     assert p99(decoded[..., 6:] - offsets[..., 6:]) <= config.log_scale + 1e-5
     assert metrics["psnr_db"] >= config.psnr_db
-    assert metrics["bytes"] == sum(texture_bytes(getattr(residual, name)) for name in GROUPS)
+    assert metrics["bytes"] == sum(texture_bytes(getattr(residual, name)) for name in COLUMNS)
 
 
 def test_picture_bound_asks_for_more_when_positions_alone_would_do() -> None:
@@ -125,7 +125,7 @@ def test_distilling_twice_gives_equal_bits() -> None:
     offsets = smooth_offsets(gaussians, 10)
     config = DistilConfig(width=48, height=80, views=1)
     first, second = (distil(offsets, gaussians, rig, motion, config)[0] for _ in range(2))
-    for name in GROUPS:
+    for name in COLUMNS:
         for a, b in zip(vars(getattr(first, name)).values(), vars(getattr(second, name)).values(), strict=True):
             np.testing.assert_array_equal(a, b)
 

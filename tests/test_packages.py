@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from runtime.types import GROUPS
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("runtime", "export_formats", "viewer", "baker")
 ALLOWED = {
@@ -107,3 +109,11 @@ def test_kernels_are_compiled_by_the_one_decorator_that_can_do_without_a_cache(p
             assert "njit" not in {node.id if isinstance(node, ast.Name) else node.attr for node in
                                   ast.walk(ast.parse(file.read_text(encoding="utf-8")))
                                   if isinstance(node, ast.Name | ast.Attribute)}, file
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_groups_of_a_residual_are_listed_once(package):
+    listing = {file for file in files_of(package) for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+               if isinstance(node, ast.Tuple | ast.List | ast.Set)
+               and {item.value for item in node.elts if isinstance(item, ast.Constant)} >= set(GROUPS)}
+    assert listing == ({ROOT / "runtime" / "types.py"} if package == "runtime" else set())
