@@ -89,7 +89,7 @@ def preset(name: str, *, supervision: str = "prior", prior: str = "embedded") ->
     """
     base = BakeConfig()
     if supervision == "prior":
-        firm = replace(base.optimise, iterations=700, dssim=1.0, isometry=0.25, shape=0.3, smooth_time=0.1,
+        firm = replace(base.optimise, iterations=700, dssim=1.0, isometry=0.5, shape=0.3, smooth_time=0.1,
                        smooth_space=0.01)
         base = replace(base, optimise=firm)
     else:

@@ -44,6 +44,8 @@ class BakeEvaluationConfig:
     """Videos that every bake learns from; 0 for those of the `draft` preset."""
     ablations: str = ""
     """Names of `ABLATIONS`, comma-separated; "all" for all."""
+    only: str = ""
+    """Names of methods, comma-separated, to measure these (and rigid skinning) and nothing else."""
     prior: str = "embedded"
     """The prior's name."""
     prior_path: str = ""
@@ -54,11 +56,9 @@ class BakeEvaluationConfig:
     @property
     def methods(self) -> tuple[str, ...]:
         """Every method to measure."""
-        asked = ABLATIONS if self.ablations == "all" else tuple(name for name in self.ablations.split(",") if name)
-        unknown = sorted(set(asked) - set(ABLATIONS))
-        if unknown:
-            raise InputError(f"ablations: no {unknown[0]!r}; there are {', '.join(ABLATIONS)}")
-        return METHODS + asked
+        asked = ABLATIONS if self.ablations == "all" else _known(self.ablations, ABLATIONS, "ablations")
+        chosen = _known(self.only, METHODS + ABLATIONS, "only")
+        return tuple(dict.fromkeys(("rigid", *chosen))) if chosen else METHODS + asked
 
 
 def evaluate(config: BakeEvaluationConfig, output: Path, progress: Report | None = None) -> dict[str, Any]:
@@ -68,7 +68,8 @@ def evaluate(config: BakeEvaluationConfig, output: Path, progress: Report | None
     """
     methods = config.methods
     prior = load_prior(config.prior, Path(config.prior_path) if config.prior_path else None)
-    stamp = {"config": asdict(replace(config, cases=0)), "prior": prior.fingerprint}
+    stamp = {"config": asdict(replace(config, cases=0)), "prior": prior.fingerprint,
+             "presets": [asdict(preset("draft", supervision=kind)) for kind in ("prior", "simulation")]}
     rows: list[dict[str, Any]] = []
     for index in range(config.cases):
         path = output / f"case_{index:02d}.json"
@@ -139,6 +140,14 @@ def table(rows: list[dict[str, Any]]) -> str:
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
     return "".join("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)) + "\n"
                    for line in cells)
+
+
+def _known(names: str, all_names: Sequence[str], setting: str) -> tuple[str, ...]:
+    """Comma-separated names as a tuple; raises `InputError` for one that is not among all."""
+    asked = tuple(name for name in names.split(",") if name)
+    if unknown := [name for name in asked if name not in all_names]:
+        raise InputError(f"{setting}: no {unknown[0]!r}; there are {', '.join(all_names)}")
+    return asked
 
 
 def _moments(seen: Layers) -> np.ndarray:

@@ -12,6 +12,7 @@ from baker import evaluate_bake
 from baker.bake import elevation, total_turn
 from baker.config import CoarseConfig
 from baker.evaluate_bake import BakeEvaluationConfig, evaluate
+from runtime.errors import InputError
 from runtime.types import Motion
 
 TINY = BakeEvaluationConfig(cases=1, frames=5, gaussians=1500, iterations=2,
@@ -31,6 +32,13 @@ def test_every_method_is_measured_once(tmp_path: Path, monkeypatch: pytest.Monke
         raise AssertionError("measured again")
     monkeypatch.setattr(evaluate_bake, "make_case", fail)
     assert evaluate(TINY, tmp_path)["means"] == result["means"]
+
+
+def test_methods_can_be_chosen_by_name() -> None:
+    assert replace(TINY, only="truth").methods == ("rigid", "truth")
+    assert replace(TINY, only="rigid,prior_density").methods == ("rigid", "prior_density")
+    with pytest.raises(InputError, match=r"no 'thruth'; there are rigid_lhm"):
+        replace(TINY, only="thruth").methods  # noqa: B018
 
 
 def test_trajectories_keep_the_priors_camera_speed_and_see_all_sides_of_a_short_clip() -> None:
