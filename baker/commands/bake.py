@@ -39,8 +39,8 @@ A changed setting runs its stage and the later ones again, nothing earlier.
 
 MAIN_SETTINGS = (
     "coarse.trajectories", "coarse.width", "coarse.height", "restore.sampling.steps", "optimise.iterations",
-    "optimise.update_every", "optimise.field.base", "optimise.field.levels", "optimise.field.features",
-    "distil.psnr_db")
+    "optimise.update_every", "optimise.dssim", "optimise.isometry", "optimise.field.base", "optimise.field.levels",
+    "optimise.field.features", "optimise.field.time_samples", "distil.psnr_db")
 """What the manual says of every preset."""
 
 
@@ -108,7 +108,7 @@ def preset_table() -> str:
               "a Wan prior": [_settings(preset(name, prior="wan-fun-control")) for name in PRESETS]}
     rows += [(f"{name}, {note}", [column[name] for column in columns]) for note, columns in others.items()
              for name in MAIN_SETTINGS if [c[name] for c in columns] != [c[name] for c in usual]]
-    lines = [f"{name:48}" + "".join(f"{value:>10}" for value in values)
+    lines = [f"{name:54}" + "".join(f"{value:>10}" for value in values)
              for name, values in [("PRESET", PRESETS), *rows]]
     return "\n  ".join([*lines, "(every setting of one: the whole command with --preset NAME --show-settings)"])
 
