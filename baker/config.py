@@ -85,7 +85,8 @@ def preset(name: str, *, supervision: str = "prior", prior: str = "embedded") ->
     Restored videos contradict each other in detail, simulated ones do not: learning from the prior holds the cloth
     together far more strongly. On the built-in person's walk this kept the fabric's pattern where `OptimiseConfig`'s
     own weights, found on simulated videos, smeared it, and made the clip five times smaller. One step of sampling is
-    the embedded prior's best; the paper's sampler is for the model that the paper drives with it.
+    the embedded prior's best; the paper's sampler is for the model that the paper drives with it. Simulated videos are
+    worth `SIMULATED_TRAJECTORIES` orbits and a time sample a frame.
     """
     base = BakeConfig()
     if supervision == "prior":
@@ -101,8 +102,8 @@ def preset(name: str, *, supervision: str = "prior", prior: str = "embedded") ->
     if name == "draft":
         return base
     if name == "standard":
-        return replace(base, coarse=replace(base.coarse, trajectories=max(base.coarse.trajectories, 6), width=240,
-                                                 height=416),
+        orbits = max(base.coarse.trajectories, 6)
+        return replace(base, coarse=replace(base.coarse, trajectories=orbits, width=240, height=416),
                        optimise=replace(base.optimise, iterations=4 * base.optimise.iterations))
     if name == "paper":
         return replace(base, coarse=replace(base.coarse, trajectories=3, width=480, height=832),
